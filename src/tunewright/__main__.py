@@ -1,0 +1,8 @@
+"""`python -m tunewright`: the same as `tw`."""
+
+import sys
+
+from tunewright.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What stages leave on disk, and the run folder that holds it."""

@@ -1,0 +1,26 @@
+"""Artifacts: what stages hand to each other. Each is a small frozen record of a folder on disk.
+
+A stage writes files under its `out` folder and returns one of these; the runner puts it into `record.json` as the
+typed result. `folder` is where it lies now; it is never written down, so a run folder can be moved.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Artifact(BaseModel):
+    """Base of the typed results. `kind` is the stage kind that makes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str]
+
+    folder: Path = Field(exclude=True)
+
+    @classmethod
+    def load(cls, folder: Path, result: dict[str, Any]) -> Self:
+        """Return the artifact that the record in `folder` describes."""
+        return cls(folder=folder, **result)

@@ -1,0 +1,48 @@
+"""A trained adapter: the result of `sft`.
+
+adapter/        adapter_model.safetensors and adapter_config.json, as PEFT reads them
+metrics.jsonl   one line a logged step: the source of truth for curves
+tb/             the same as TensorBoard events
+checkpoints/    what a killed run resumes from; removed when the stage is done
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tunewright.artifacts.artifact import Artifact
+from tunewright.artifacts.files import read_jsonl
+
+
+class Trained(Artifact):
+    """LoRA adapters on a base model."""
+
+    kind: ClassVar[str] = "sft"
+
+    base_model: str
+    base_identity: str
+    """what the base model's bytes are; an adapter on another base is not this model"""
+    adapter_sha256: str
+    steps: int
+    rows_seen: int
+    tokens_seen: int
+    trained_tokens_seen: int
+    seconds: float
+    precision: str
+    first_loss: float
+    last_loss: float
+    """mean of the first and of the last tenth of the steps"""
+
+    @property
+    def adapter(self) -> Path:
+        """The folder PEFT loads."""
+        return self.folder / "adapter"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl.
+
+        Each has: step, loss, learning_rate, grad_norm, entropy (mean, nats), accuracy (top-1 share), mean_weight,
+        tokens (so far), tokens_per_second, seconds (so far).
+        """
+        return [row for _, row in read_jsonl(self.folder / "metrics.jsonl")]

@@ -1,0 +1,199 @@
+"""Reading and writing the files of a run so that half-done is never taken for done.
+
+Whole files are written beside their place and renamed into it. JSON lines are appended one whole line at a time, and a
+last line that a kill cut short is dropped when the file is opened again. A full disk or a missing permission becomes
+an error that names the path; it never becomes a short file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunewright.errors import DataError, EnvironmentProblem, RunFolderError, TunewrightError
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+
+
+def explain_os_error(error: OSError, path: Path | str) -> TunewrightError | None:
+    """Return the clean error for a full disk or a place that cannot be written, or None if it is neither."""
+    if error.errno in _DISK_FULL:
+        return EnvironmentProblem(
+            f"no room left to write ({error.strerror})",
+            where=str(path),
+            fix="free some space, then give the same command again: it goes on where it stopped",
+        )
+    if error.errno in _NOT_WRITABLE:
+        return RunFolderError(
+            f"cannot write there ({error.strerror})",
+            where=str(path),
+            expected="a folder this user may write",
+            fix="change its permissions, or choose another place with --output",
+        )
+    return None
+
+
+@contextlib.contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn the OS errors of a write to `path` into clean ones."""
+    try:
+        yield
+    except OSError as error:
+        clean = explain_os_error(error, error.filename or path)
+        if clean is None:
+            raise
+        raise clean from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` with its parents, if it is not there.
+
+    Raises:
+        RunFolderError: no permission. EnvironmentProblem: disk full.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as a whole, by rename.
+
+    Raises:
+        RunFolderError: no permission. EnvironmentProblem: disk full. The old file is untouched in both cases.
+    """
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, by rename. Non-finite numbers are refused: JSON has none."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file.
+
+    Raises:
+        DataError: not there, or broken; names line and column.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no such file", where=str(path)) from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"broken JSON: {error.msg}", where=f"{path}:{error.lineno}:{error.colno}") from None
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write `rows` as JSON lines, by rename, in constant memory. Returns how many."""
+    count = 0
+    part = path.with_name(f".{path.name}.part")
+    with writing(path):
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield `(line number, object)` for every non-blank line, line numbers from 1.
+
+    Raises:
+        DataError: the file is missing or a folder, or a line is not a JSON object or not UTF-8; names the line.
+    """
+    if not path.is_file():
+        raise DataError("no such file", where=str(path), fix="check the path; it is taken from the current folder")
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, _parse_line(line, path, number)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"not UTF-8: byte {error.object[error.start]:#04x}", where=f"{path}:{number + 1}", fix="save it as UTF-8"
+        ) from None
+
+
+def _parse_line(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        detail = (
+            f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
+        )
+        raise DataError(
+            f"broken JSON: {detail}: {line.strip()[:80]!r}",
+            where=f"{path}:{number}",
+            expected="one JSON object a line",
+            fix="mend or remove that line",
+        ) from None
+    if not isinstance(value, dict):
+        raise DataError(f"a JSON {type(value).__name__}", where=f"{path}:{number}", expected="one JSON object a line")
+    return value
+
+
+class JsonlAppender:
+    """Appends whole JSON lines to a file; on opening drops a last line that a kill cut short.
+
+    `existing` holds the rows that were there. `keep` says which of them stay (default all).
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.existing: list[dict[str, Any]] = []
+        good = 0
+        if path.exists():
+            with path.open("rb") as file:
+                for raw in file:
+                    if not raw.endswith(b"\n"):
+                        break
+                    try:
+                        self.existing.append(json.loads(raw))
+                    except json.JSONDecodeError:
+                        break
+                    good += len(raw)
+        with writing(path):
+            self._file = path.open("ab")
+            self._file.truncate(good)
+
+    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Append `rows` in one write, so that a batch is there as a whole or cut at a line."""
+        data = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+        with writing(self.path):
+            self._file.write(data)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        with writing(self.path):
+            self._file.close()
+
+    def __enter__(self) -> JsonlAppender:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,156 @@
+"""Backend `hf`: greedy generation with transformers models, many rows at a time. Legend: B rows, S prompt tokens.
+
+Rows of similar length go together, finished rows leave the batch, and the tokens that all prompts begin with (the
+instructions, worked examples) are computed once. Batches are planned from all prompts, done or not, so that a resumed
+evaluation adds up the same numbers in the same order as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tunewright.backends.kv import new_cache, use_grouped_attention
+from tunewright.backends.protocol import Completion, Prompt, Sampling
+
+MIN_SHARED_TOKENS = 16  # below this the shared start saves less than its bookkeeping costs
+
+
+@dataclass
+class HfBackend:
+    """Generates with a loaded model.
+
+    Args:
+        model: a causal language model of transformers, in eval mode.
+        stop_token_ids: any of these ends an answer.
+        pad_token_id: fills shorter rows on the left; masked out.
+        batch_size: rows generated together.
+    """
+
+    model: Any
+    stop_token_ids: tuple[int, ...]
+    pad_token_id: int
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        use_grouped_attention(self.model)
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, done: AbstractSet[str] = frozenset()
+    ) -> Iterator[list[Completion]]:
+        """See `Backend.generate`."""
+        batches = plan_batches(prompts, self.batch_size)
+        open_batches = [batch for batch in batches if not all(prompt.id in done for prompt in batch)]
+        if not open_batches:
+            return
+        shared = shared_start([prompt.token_ids for prompt in prompts])
+        with torch.inference_mode():
+            start = self._prefill_shared(prompts[0].token_ids[:shared]) if shared else None
+            for batch in open_batches:
+                yield self._generate_batch(batch, start, shared, sampling)
+
+    def _prefill_shared(self, token_ids: tuple[int, ...]) -> Any:
+        """Return the cache of the tokens that all prompts begin with: one row."""
+        cache = new_cache(self.model)
+        ids = torch.tensor([token_ids], device=self.model.device)
+        self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
+
+    def _generate_batch(self, batch: list[Prompt], start: Any, shared: int, sampling: Sampling) -> list[Completion]:
+        began = time.perf_counter()
+        rows = len(batch)
+        cache = new_cache(self.model) if start is None else copy.deepcopy(start)
+        if start is not None:
+            cache.batch_repeat_interleave(rows)
+        ids, mask = self._left_padded([prompt.token_ids[shared:] for prompt in batch], shared)
+        answers: list[list[int]] = [[] for _ in batch]
+        stopped = [False] * rows
+        alive = list(range(rows))
+        positions = (mask.cumsum(1) - 1)[:, shared:].clamp(min=0)
+        for _ in range(sampling.max_new_tokens):
+            next_ids = self._step(ids, mask, positions, cache)
+            kept = self._collect(next_ids.tolist(), alive, answers, stopped)
+            if not kept:
+                break
+            if len(kept) < len(alive):
+                index = torch.tensor(kept, device=mask.device)
+                cache.batch_select_indices(index)
+                mask, next_ids, positions = mask[index], next_ids[index], positions[index]
+                alive = [alive[place] for place in kept]
+            ids, positions = next_ids[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
+        return _completions(batch, answers, stopped, time.perf_counter() - began)
+
+    def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        """Return the most likely next token of every row, `(B,)`."""
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        best: Tensor = output.logits[:, -1].argmax(-1)
+        return best
+
+    def _collect(
+        self, next_ids: list[int], alive: list[int], answers: list[list[int]], stopped: list[bool]
+    ) -> list[int]:
+        """Add each row's token to its answer; return the places in `alive` of the rows that go on."""
+        kept = []
+        for place, (row, token) in enumerate(zip(alive, next_ids, strict=True)):
+            if token in self.stop_token_ids:
+                stopped[row] = True
+            else:
+                answers[row].append(token)
+                kept.append(place)
+        return kept
+
+    def _left_padded(self, rows: list[tuple[int, ...]], shared: int) -> tuple[Tensor, Tensor]:
+        """Return ids `(B, S)` and the mask `(B, shared + S)`, 0 on padding."""
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), self.pad_token_id)
+        mask = torch.ones(len(rows), shared + longest, dtype=torch.long)
+        for row, token_ids in enumerate(rows):
+            gap = longest - len(token_ids)
+            ids[row, gap:] = torch.tensor(token_ids)
+            mask[row, shared : shared + gap] = 0
+        return ids.to(self.model.device), mask.to(self.model.device)
+
+
+def plan_batches(prompts: Sequence[Prompt], batch_size: int) -> list[list[Prompt]]:
+    """Return the prompts in batches of similar length, the longest first: the ETA errs on the safe side."""
+    ordered = sorted(prompts, key=lambda prompt: (-len(prompt.token_ids), prompt.id))
+    return [ordered[at : at + batch_size] for at in range(0, len(ordered), batch_size)]
+
+
+def shared_start(rows: Sequence[tuple[int, ...]]) -> int:
+    """Return how many tokens all prompts begin with, 0 if too few to matter. Each row keeps at least one of its own."""
+    first, last = min(rows), max(rows)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+    same = min(same, min(map(len, rows)) - 1)
+    return same if same >= MIN_SHARED_TOKENS else 0
+
+
+def _completions(
+    batch: list[Prompt], answers: list[list[int]], stopped: list[bool], seconds: float
+) -> list[Completion]:
+    work = [len(prompt.token_ids) + len(answer) for prompt, answer in zip(batch, answers, strict=True)]
+    return [
+        Completion(
+            id=prompt.id,
+            token_ids=tuple(answer),
+            finish="stop" if stop else "length",
+            seconds=seconds * tokens / sum(work),
+        )
+        for prompt, answer, stop, tokens in zip(batch, answers, stopped, work, strict=True)
+    ]

@@ -1,0 +1,139 @@
+"""What a tokenizer folder says: tokenizer, chat template, special tokens, stop tokens, context length.
+
+reads    tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, generation_config.json,
+         config.json; only the first must be there, and a chat template in one of its two places
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from tunewright.errors import ModelError
+
+NO_TEMPLATE_FIX = "a base model needs a template: add chat_template.jinja to the folder, or use the instruct model"
+
+
+@dataclass(frozen=True)
+class TokenizerFolder:
+    """The contents of a tokenizer folder, as far as rendering needs them."""
+
+    path: Path
+    tokenizer: Tokenizer
+    template: str
+    special_tokens: dict[str, str]
+    """what the template sees as `bos_token`, `eos_token`, …"""
+    stop_token_ids: tuple[int, ...]
+    """the tokenizer's eos and those of generation_config.json"""
+    pad_token_id: int | None
+    context_length: int | None
+
+
+def read_folder(folder: Path) -> TokenizerFolder:
+    """Read the tokenizer folder `folder`.
+
+    Raises:
+        ModelError: no tokenizer.json, a broken file, or no chat template; says what to add.
+    """
+    tokenizer = _read_tokenizer(folder)
+    config, generation = _read_json(folder / "config.json"), _read_json(folder / "generation_config.json")
+    tokenizer_config = _read_json(folder / "tokenizer_config.json")
+    special = _special_tokens({**_read_json(folder / "special_tokens_map.json"), **tokenizer_config})
+    stops = [_id_of(tokenizer, special.get("eos_token")), *_id_list(generation.get("eos_token_id"))]
+    pads = [_id_of(tokenizer, special.get("pad_token")), *_id_list(generation.get("pad_token_id"))]
+    return TokenizerFolder(
+        path=folder,
+        tokenizer=tokenizer,
+        template=_read_template(folder, tokenizer_config),
+        special_tokens=special,
+        stop_token_ids=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
+        pad_token_id=next((pad for pad in pads if pad is not None), None),
+        context_length=_context_length(config),
+    )
+
+
+def _read_tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(
+            "no tokenizer.json", where=str(folder), expected="the folder of a model with a fast tokenizer",
+            fix="point `model:` at the model's folder; a slow tokenizer is converted by `save_pretrained`",
+        )  # fmt: skip
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain `Exception` for a file it cannot read
+        raise ModelError(f"not a tokenizer: {error}", where=str(path), fix="download the file again") from None
+    tokenizer.no_truncation()  # some files carry a cut or a padding from their training; rows are never cut here
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # broken JSON or not UTF-8
+        raise ModelError(f"broken JSON: {error}", where=str(path), fix="download the file again") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"a JSON {type(value).__name__}", where=str(path), expected="a JSON object")
+    return value
+
+
+def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
+    """Return `name -> text` of every `*_token`; a value is a string or a serialised AddedToken."""
+    found = {}
+    for name, value in config.items():
+        text = value.get("content") if isinstance(value, dict) else value
+        if name.endswith("_token") and isinstance(text, str):
+            found[name] = text
+    return found
+
+
+def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
+    file = folder / "chat_template.jinja"  # where both are there, the file wins, as in transformers
+    if file.is_file():
+        try:
+            return file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ModelError("not UTF-8", where=str(file), fix="save it as UTF-8") from None
+    template = tokenizer_config.get("chat_template")
+    if isinstance(template, list):
+        template = _default_template(template, folder)
+    if not isinstance(template, str):
+        raise ModelError("the model has no chat template", where=str(folder), fix=NO_TEMPLATE_FIX)
+    return template
+
+
+def _default_template(named: list[Any], folder: Path) -> str | None:
+    templates = {item["name"]: item.get("template") for item in named if isinstance(item, dict) and "name" in item}
+    if "default" not in templates:
+        raise ModelError(
+            f"no chat template named 'default' among {sorted(map(str, templates))}",
+            where=str(folder / "tokenizer_config.json"),
+            fix="copy the one you want to chat_template.jinja",
+        )
+    template = templates["default"]
+    return template if isinstance(template, str) else None
+
+
+def _id_of(tokenizer: Tokenizer, token: str | None) -> int | None:
+    return None if token is None else tokenizer.token_to_id(token)
+
+
+def _id_list(value: Any) -> list[int]:
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
+
+
+def _context_length(config: dict[str, Any]) -> int | None:
+    inner = config.get("text_config")  # where models that also see images keep it
+    for part in (config, inner if isinstance(inner, dict) else {}):
+        length = part.get("max_position_embeddings")
+        if isinstance(length, int):
+            return length
+    return None

@@ -1,0 +1,1 @@
+"""The command line: a lazy table of verbs, and one short file a verb."""

@@ -1,0 +1,184 @@
+"""`tw`: the door to all verbs. `VERBS` is the one table of them; a verb's file is imported when the verb is called.
+
+    tw --help, tw --version     answered from the table: nothing else is imported
+    tw VERB …                   typer parses for the function the table names; what it raises becomes an exit code
+
+stdout is the result and stderr is progress. An error made on purpose is printed clean, with `--json` as one JSON object
+on stdout; anything else is a bug and is printed with its traceback (exit code 3).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunewright import __version__
+from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER, TunewrightError, UserError
+
+if TYPE_CHECKING:
+    from typer.core import TyperCommand
+
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, the shell's convention
+PROGRAM = "tw"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: where its function is, as `module:function`, and what it does in one line."""
+
+    target: str
+    help: str
+
+
+VERBS = {
+    "init": Verb("tunewright.cli.init:init", "write a new, commented recipe"),
+    "check": Verb("tunewright.cli.check:check", "find what is wrong with a recipe before anything is spent"),
+    "run": Verb("tunewright.cli.run:run", "run a recipe; what is done already is reused"),
+    "finetune": Verb("tunewright.cli.finetune:finetune", "model and data in, tuned model and proof out"),
+    "show": Verb("tunewright.cli.show:show", "show what a run made: stages, rows, answers"),
+    "report": Verb("tunewright.cli.report:report", "write a run's report as one HTML file"),
+    "compare": Verb("tunewright.cli.compare:compare", "compare two scored runs, paired by row"),
+    "journal": Verb("tunewright.cli.journal:journal", "list all runs: what was expected, what came out"),
+    "schema": Verb("tunewright.cli.schema:schema", "print the JSON Schema of recipes"),
+}
+
+
+def help_text() -> str:
+    """Return what `tw --help` prints."""
+    lines = [f"  {name:<10}{verb.help}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "Fine-tuning with proof: gates before you spend, evidence after.",
+            "",
+            f"Usage: {PROGRAM} VERB [ARGUMENTS]",
+            "",
+            "Verbs:",
+            *lines,
+            "",
+            f"  {PROGRAM} VERB --help   what a verb takes",
+            f"  {PROGRAM} --version     the version",
+            "",
+            "Exit codes: 0 done; 1 a gate failed, or a comparison came out worse; 2 the input is wrong; 3 a bug, or",
+            "the machine. `--json` makes the result, and an error too, one JSON object on stdout.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _dispatch(args)
+        sys.stdout.flush()  # a reader that went away is noticed here, and not while Python shuts down
+    except BrokenPipeError:
+        _silence_stdout()
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _dispatch(args: list[str]) -> int:
+    if args and args[0] in VERBS:
+        return _guarded(lambda: _run(args[0], args[1:]), args)
+    if args[:1] == ["--help"]:
+        print(help_text())
+        return EXIT_DONE
+    if args[:1] == ["--version"]:
+        print(f"tunewright {__version__}")
+        return EXIT_DONE
+    return _guarded(lambda: _no_such_verb(args), args)
+
+
+def _no_such_verb(args: list[str]) -> int:
+    if not args:
+        print(help_text(), file=sys.stderr)
+        return EXIT_USER
+    import difflib
+
+    close = difflib.get_close_matches(args[0], VERBS, n=1)
+    fix = f"{PROGRAM} {close[0]}" if close else f"{PROGRAM} --help"
+    raise UserError(f"`{args[0]}` is no verb", where=PROGRAM, expected="one of " + ", ".join(VERBS), fix=fix)
+
+
+def _guarded(call: Callable[[], int], args: list[str]) -> int:
+    """Return what `call` returns; what it raises is printed and becomes an exit code."""
+    as_json = "--json" in args
+    try:
+        return call()
+    except TunewrightError as error:
+        _print_error(error, as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _print_bug(error, as_json)
+
+
+def _print_error(error: TunewrightError, as_json: bool) -> None:
+    if as_json:
+        _print_json(error.as_json())
+    else:
+        print(error.render(), file=sys.stderr)
+
+
+def _print_bug(error: Exception, as_json: bool) -> int:
+    import traceback
+
+    traceback.print_exception(error)
+    if as_json:
+        _print_json({"error": type(error).__name__, "seen": str(error), "bug": True})
+    else:
+        print("This is a bug in tunewright; the lines above say where.", file=sys.stderr)
+    return EXIT_BUG
+
+
+def _print_json(value: dict[str, object]) -> None:
+    import json
+
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def _silence_stdout() -> None:
+    # Python flushes stdout once more at exit; without this it would complain there about the broken pipe.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# ── one verb ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def command_of(name: str) -> TyperCommand:
+    """Import a verb's file and return its command, as typer builds it from the function's parameters."""
+    from importlib import import_module
+
+    import typer
+    from typer.main import get_command
+
+    module, _, function = VERBS[name].target.partition(":")
+    # Plain help: the same on every terminal and in docs/cli.md, and a third of the start-up time.
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name=name)(getattr(import_module(module), function))
+    command: Any = get_command(app)
+    return command  # type: ignore[no-any-return]  # one command only: get_command returns it itself, not a group
+
+
+def _run(name: str, args: list[str]) -> int:
+    """Parse `args` for the verb `name` and call it."""
+    import typer
+
+    command, program = command_of(name), f"{PROGRAM} {name}"
+    usage_errors: Any = typer.BadParameter.__bases__  # the base of all errors of use; typer exports only this child
+    try:
+        with command.make_context(program, args) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except typer.Abort:  # Ctrl-C or the end of input at a prompt
+        raise KeyboardInterrupt from None
+    except usage_errors as error:
+        raise UserError(str(getattr(error, "message", error)), where=program, fix=f"{program} --help") from None
+    return EXIT_DONE

@@ -1,0 +1,1 @@
+"""Checks that stages share: pure functions from measurements to a verdict."""

@@ -1,0 +1,104 @@
+"""Turn a GGUF file into a model folder, once, and check that it still is the same model.
+
+transformers reads GGUF by dequantising it, but refuses to save what it read. So the weights are copied into a plain
+model of the same config and saved as float32 safetensors in the cache: nothing is rounded a second time. The folder is
+made beside its place and renamed into it, so a killed conversion leaves nothing that is taken for a model.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tunewright.artifacts.files import make_folder, write_json, writing
+from tunewright.errors import EnvironmentProblem, MissingExtra, ModelError
+from tunewright.models.cache import cache_folder, cache_lock, cached_sha256
+from tunewright.models.find import Alias
+
+CONVERSION_VERSION = 1
+
+
+def folder_from_gguf(path: Path, alias: Alias | None = None) -> Path:
+    """Return the cached folder of the GGUF at `path`; makes it on first use (half a minute for 135M parameters).
+
+    Args:
+        path: the GGUF file.
+        alias: when given, its question is asked after the conversion, and its answer must come.
+
+    Raises:
+        ModelError: the file is not a GGUF that transformers can read.
+        EnvironmentProblem: the converted model does not give the known answer.
+    """
+    folder = cache_folder() / "models" / f"{path.stem}-{cached_sha256(path)[:12]}-v{CONVERSION_VERSION}"
+    with cache_lock(folder.name):
+        if not folder.is_dir():
+            make_folder(folder.parent)
+            _convert(path, folder, alias)
+    return folder
+
+
+def _convert(path: Path, folder: Path, alias: Alias | None) -> None:
+    with writing(folder):
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        with writing(folder):
+            model, tokenizer = _read(path)
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            if alias is not None:
+                write_json(part / "known_answer.json", _known_answer(model, tokenizer, alias))
+            part.chmod(0o755)
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _read(path: Path) -> tuple[Any, Any]:
+    """Return (plain float32 model, tokenizer) with the GGUF's weights."""
+    try:
+        import gguf  # noqa: F401  # transformers reports its absence as a bug of its own
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError as error:
+        raise MissingExtra(error.name or "gguf", "train,gguf") from None
+
+    logging.disable_progress_bar()
+    place: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    try:
+        quantised = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**place)
+    except (ValueError, KeyError, OSError, NotImplementedError) as error:
+        raise ModelError(f"not a GGUF that can be read: {str(error).splitlines()[0]}", where=str(path)) from None
+    config = quantised.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(quantised.state_dict())
+    plain.generation_config = quantised.generation_config
+    return plain.eval(), tokenizer
+
+
+def _known_answer(model: Any, tokenizer: Any, alias: Alias) -> dict[str, str]:
+    """Ask the alias' question greedily; return question and answer.
+
+    Raises:
+        EnvironmentProblem: the answer lacks the known word: the weights or the tokenizer were read wrong.
+    """
+    import torch
+
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": alias.question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    with torch.inference_mode():
+        output = model.generate(**prompt, max_new_tokens=24, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    answer = tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+    if alias.answer not in answer:
+        raise EnvironmentProblem(
+            f"asked {alias.question!r}, the converted model answers {answer!r}",
+            expected=f"an answer with {alias.answer!r}",
+            fix="the installed transformers or gguf reads this file wrong; use the versions in constraints.txt",
+        )
+    return {"question": alias.question, "answer": answer}

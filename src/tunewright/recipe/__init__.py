@@ -1,0 +1,1 @@
+"""What the user wants: sections, loading, explanations, the schema, and new recipes."""

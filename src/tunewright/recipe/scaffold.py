@@ -1,0 +1,162 @@
+"""New recipes: the commented one of `tw init`, and the one that `tw finetune` stands for.
+
+Both are the same five stages: rows, the model before, training, the model after, the comparison. What differs is how
+much is explained. The texts are made to be edited by a person, so they are templates and not dumps of the models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tunewright.recipe.document import parse, shorten
+from tunewright.recipe.schema import MODELINE
+
+DEFAULT_EPOCHS: Final = 3.0  # the default of transformers' TrainingArguments
+ENTROPY_AWARE: Final = "{type: linear, floor: 0.2}"
+EXAMPLE_MODEL: Final = "smollm2-135m-instruct"
+EXAMPLE_DATASET: Final = "bfcl"
+
+_NEW = """\
+{modeline}
+# {name}: {model} learns from {dataset}.
+#
+#   check it   tw check {file}
+#   run it     tw run {file}
+#   change it  tw run {file} --set sft.learning_rate=5e-4
+recipe: {name}                   # runs are kept in runs/{name}/
+hypothesis: ""                   # what you expect and why; it opens the journal of every run
+seed: 7
+model: {model}                   # alias, folder, .gguf file, or owner/name on the hub
+
+stages:
+  # Read rows, drop what is too long (counted, never cut), hold some out. No group stands on both sides.
+  - data:
+      sources:
+        - {source}
+      split: {{test: 0.2}}         # a share, or a number of rows
+      overlong: drop
+
+  # The model as it is: what has to be beaten.
+  - evaluate:
+      id: before
+      suite: {suite}
+      rows: data.test
+
+  # Train LoRA adapters; the loss covers the assistant's answers.
+  - sft:
+      rows: data.train
+      {length}
+      learning_rate: 1e-3
+      weighting: {weighting}     # linear: tokens the model is unsure of weigh more
+
+  # The same rows, the same prompt, the tuned model.
+  - evaluate:
+      id: after
+      model: sft
+      suite: {suite}
+      rows: data.test
+
+  # Better or not, and how sure. With `require` the run fails when it is not.
+  - compare:
+      baseline: before
+      candidate: after
+      # require: {{metric: {metric}, better_by: 0.1}}
+"""
+
+_SHORT = """\
+recipe: {name}
+model: {model}
+stages:
+  - data:     {{sources: [{source}], split: {{test: 0.2}}, overlong: drop}}
+  - evaluate: {{id: before, suite: {suite}, rows: data.test}}
+  - sft:      {{rows: data.train, {length}, weighting: {weighting}}}
+  - evaluate: {{id: after, model: sft, suite: {suite}, rows: data.test}}
+  - compare:  {{baseline: before, candidate: after}}
+"""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a new recipe is about. `dataset` is written as it stands in the recipe: from the recipe's folder."""
+
+    name: str
+    model: str
+    dataset: str
+    steps: int | None = None
+    epochs: float | None = None
+    entropy_aware: bool = False
+
+
+def new_recipe(wish: Wish, file: str) -> str:
+    """Return the text of a commented recipe that will be saved as `file`."""
+    return _aligned(_NEW.format(modeline=MODELINE, file=file, **_fields(wish)))
+
+
+def finetune_recipe(model: str, dataset: str, *, name: str, entropy_aware: bool, epochs: float | None) -> str:
+    """Return the recipe that `tw finetune --model M --dataset D` stands for.
+
+    Args:
+        model: alias, folder, GGUF file or hub id.
+        dataset: `bfcl`, a .jsonl file (absolute, or from the folder the recipe will stand in), or a hub id.
+        name: name of the recipe; `recipe_name` makes one of any text.
+        entropy_aware: weigh tokens by entropy instead of all alike.
+        epochs: passes over the rows; default 3.
+    """
+    return _SHORT.format(**_fields(Wish(name, model, dataset, epochs=epochs, entropy_aware=entropy_aware)))
+
+
+def recipe_name(text: str) -> str:
+    """Return `text` as a name a recipe may have: `My Data.jsonl` -> `my-data`."""
+    stem = re.sub(r"\.(jsonl?|ya?ml|gguf)$", "", re.split(r"[/\\]", text.rstrip("/\\"))[-1], flags=re.IGNORECASE)
+    name = re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-_")
+    return name if name[:1].isalpha() else f"run-{name}".strip("-")
+
+
+def _fields(wish: Wish) -> dict[str, str]:
+    suite, metric = ("tool-calls", "args_exact") if wish.dataset == "bfcl" else ("exact-match", "exact_match")
+    return {
+        "name": wish.name,
+        "model": quoted(wish.model),
+        "dataset": shorten(wish.dataset),
+        "source": source_line(wish.dataset),
+        "suite": suite,
+        "metric": metric,
+        "length": _length(wish),
+        "weighting": ENTROPY_AWARE if wish.entropy_aware else "{type: none}",
+    }
+
+
+def _length(wish: Wish) -> str:
+    if wish.steps is not None:
+        return f"steps: {wish.steps}"
+    return f"epochs: {wish.epochs if wish.epochs is not None else DEFAULT_EPOCHS:g}"
+
+
+def is_file_name(dataset: str) -> bool:
+    """True if `dataset` is meant as a file of rows, and not as a data set on the hub or a folder."""
+    return Path(dataset).suffix in {".jsonl", ".json", ".ndjson"} or Path(dataset).is_file()
+
+
+def source_line(dataset: str) -> str:
+    """Return the source that reads `dataset`, in YAML on one line."""
+    if dataset == "bfcl":
+        return "{type: bfcl}"
+    if is_file_name(dataset):
+        return f"{{type: jsonl, path: {quoted(dataset)}}}"
+    return f"{{type: hub, name: {quoted(dataset)}}}"
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a YAML value that is read back as the same text."""
+    plain = re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*", text) is not None and parse(text, "").value == text
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _aligned(text: str) -> str:
+    """Bring the comments at the ends of neighbouring lines below each other."""
+    lines = text.split("\n")
+    return "\n".join(re.sub(r"^(?!\s*#)(.*?\S) {2,}# ", lambda found: f"{found[1]:<38} # ", line) for line in lines)

@@ -1,0 +1,291 @@
+"""What the user wrote: the header of a recipe and one section a stage, in pipeline order.
+
+Every model is frozen and refuses unknown keys. The string of each field is its help: the JSON Schema, `docs/recipe.md`
+and the error messages are made from it. A field that names an earlier stage carries a `Ref`, which says what that stage
+must have made. `EXAMPLES` are shown with errors.
+
+`resolve` fills what a section takes from the header (model, seed), so that a resolved section alone says what the stage
+does; the fingerprint is taken from it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Marks a field that names an earlier stage: `id`, or `id.part` for the parts of a dataset.
+
+    `makes` is the artifact the named stage must make: rows, adapter or scores. With `or_model` any model (alias,
+    folder, GGUF file, hub id) is right too.
+    """
+
+    makes: Literal["rows", "adapter", "scores"]
+    or_model: bool = False
+
+
+RowsRef = Annotated[str, Ref("rows")]
+ScoresRef = Annotated[str, Ref("scores")]
+ModelOrAdapterRef = Annotated[str, Ref("adapter", or_model=True)]
+
+
+class Section(BaseModel):
+    """Base of all parts of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class StageSection(Section):
+    """Base of the sections that are stages."""
+
+    id: str = Field(
+        default="", pattern=r"^$|" + NAME_PATTERN, description="name of this stage in the recipe; default: its kind"
+    )
+
+
+# ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BfclSource(Section):
+    """Rows from the Berkeley Function-Calling data in the installed package `bfcl-eval`."""
+
+    type: Literal["bfcl"]
+    categories: tuple[Literal["simple_python", "live_simple", "multiple"], ...] = Field(
+        default=("simple_python", "live_simple", "multiple"), min_length=1, description="which parts of BFCL v4 to read"
+    )
+
+
+class JsonlSource(Section):
+    """Rows from a JSON-lines file."""
+
+    type: Literal["jsonl"]
+    path: str = Field(description="the file, taken from the folder of the recipe")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="where a field stands when it has another name: {messages: conversation}, {prompt: question}",
+    )
+
+
+class HubSource(Section):
+    """Rows from a data set on the Hugging Face hub, or a local folder in the same layout."""
+
+    type: Literal["hub"]
+    name: str = Field(description="the data set: `owner/name`, or a local folder")
+    config: str | None = Field(default=None, description="its configuration, when it has several")
+    part: str = Field(default="train", description="its split")
+    revision: str | None = Field(default=None, description="branch, tag or commit; a commit makes it reproducible")
+    columns: dict[str, str] = Field(default_factory=dict, description="as for `jsonl`")
+
+
+Source = Annotated[BfclSource | JsonlSource | HubSource, Field(discriminator="type")]
+
+
+class Split(Section):
+    """How rows are held out. No group stands on both sides."""
+
+    test: int | float = Field(
+        default=0.2,
+        gt=0,
+        description="rows to hold out: a number, or a share below 1; whole groups, so at least that many",
+    )
+
+
+class DataSection(StageSection):
+    """Read rows, render and measure them, drop what does not fit, split by group."""
+
+    model: str | None = Field(
+        default=None, description="whose tokenizer measures the rows; default: the recipe's model"
+    )
+    seed: int | None = Field(default=None, ge=0, description="seed of the split; default: the recipe's")
+    sources: tuple[Source, ...] = Field(min_length=1, description="where rows come from, read in this order")
+    split: Split = Field(default=Split(), description="how rows are held out for evaluation")
+    max_tokens: int | None = Field(
+        default=None, ge=16, description="longest row, prompt and answer together; default: the model's context"
+    )
+    overlong: Literal["error", "drop"] = Field(
+        default="error", description="what to do with longer rows: stop, or drop and count them. They are never cut"
+    )
+
+
+# ── evaluate ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class EvaluateSection(StageSection):
+    """Let a model answer rows, greedily, and score the answers with a suite."""
+
+    model: ModelOrAdapterRef | None = Field(
+        default=None, description="an earlier `sft` stage, or any model; default: the recipe's model"
+    )
+    suite: Literal["tool-calls", "exact-match"] = Field(description="how answers are scored")
+    rows: RowsRef = Field(description="the rows to answer: `data.test`")
+    limit: int | None = Field(default=None, ge=1, description="only the first so many rows")
+    shots: int = Field(default=0, ge=0, le=16, description="worked examples put in front of every prompt")
+    shots_from: RowsRef | None = Field(default=None, description="rows the examples are taken from: `data.train`")
+    max_new_tokens: int = Field(default=128, ge=1, le=8192, description="longest answer, in tokens")
+    batch_size: int = Field(default=32, ge=1, description="rows generated together")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
+    )
+    seed: int | None = Field(default=None, ge=0, description="seed that picks the worked examples")
+
+
+# ── sft ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: int = Field(default=16, ge=1, le=1024, description="rank of the update")
+    alpha: float = Field(default=32.0, gt=0, description="the update is scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapter's input")
+    targets: str | tuple[str, ...] = Field(
+        default="all-linear", description="module names that get an adapter, or `all-linear` (all but the head)"
+    )
+
+
+class NoWeighting(Section):
+    """Every trained token weighs 1: plain cross entropy."""
+
+    type: Literal["none"]
+
+
+class LinearWeighting(Section):
+    """weight = floor + (1 - floor) * H / mean(H): tokens the model is unsure of weigh more."""
+
+    type: Literal["linear"]
+    floor: float = Field(
+        default=0.2, ge=0, le=1, description="weight of a token the model is sure of; 1 gives the plain loss"
+    )
+
+
+Weighting = Annotated[NoWeighting | LinearWeighting, Field(discriminator="type")]
+
+
+class SftSection(StageSection):
+    """Supervised fine-tuning of LoRA adapters; the loss covers the assistant's tokens and their end-of-turn."""
+
+    model: str | None = Field(default=None, description="the base model; default: the recipe's model")
+    seed: int | None = Field(default=None, ge=0, description="seed of order and initialisation; default: the recipe's")
+    rows: RowsRef = Field(description="the rows to train on: `data.train`")
+    steps: int | None = Field(default=None, ge=1, description="optimizer steps; give steps or epochs")
+    epochs: float | None = Field(default=None, gt=0, description="passes over the rows; give steps or epochs")
+    batch_size: int = Field(default=8, ge=1, description="rows in one forward pass")
+    gradient_accumulation: int = Field(default=1, ge=1, description="forward passes in one optimizer step")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="shape after the warm-up")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's decoupled weight decay")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="the gradient is clipped to this norm")
+    lora: Lora = Field(default=Lora(), description="the adapters")
+    weighting: Weighting = Field(
+        default=NoWeighting(type="none"), description="how much each token counts: `{type: none}` or `{type: linear}`"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
+    )
+    save_every: int = Field(
+        default=10, ge=1, description="steps between checkpoints; a killed run resumes from the last"
+    )
+    log_every: int = Field(default=1, ge=1, description="steps between lines of metrics.jsonl")
+    trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...] = Field(
+        default=(), description="send the metrics there too; metrics.jsonl and TensorBoard are always written"
+    )
+
+
+# ── compare ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Require(Section):
+    """What the candidate must reach for the comparison to pass."""
+
+    metric: str = Field(description="a metric of the suite: args_exact")
+    better_by: float = Field(
+        default=0.0,
+        ge=0,
+        description="least difference to the baseline (0.1 is ten points); and it must be significant",
+    )
+
+
+class CompareSection(StageSection):
+    """Is the candidate better than the baseline, and how sure are we? Paired by row."""
+
+    baseline: ScoresRef = Field(description="the `evaluate` stage to beat")
+    candidate: ScoresRef = Field(description="the `evaluate` stage that should win")
+    beside: tuple[ScoresRef, ...] = Field(
+        default=(), description="further baselines the candidate is compared with: the base model with worked examples"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="coverage of the intervals")
+    require: Require | None = Field(default=None, description="fail unless the candidate is better by so much")
+    seed: int | None = Field(default=None, ge=0, description="seed of the permutation test and the bootstrap")
+
+
+SECTIONS: dict[str, type[StageSection]] = {
+    "data": DataSection,
+    "evaluate": EvaluateSection,
+    "sft": SftSection,
+    "compare": CompareSection,
+}
+
+MAKES: dict[str, str] = {"data": "rows", "evaluate": "scores", "sft": "adapter", "compare": "comparison"}
+
+PARTS: dict[str, tuple[str, ...]] = {"data": ("train", "test")}
+
+EXAMPLES: dict[str, str] = {
+    "recipe": "recipe: my-first-run",
+    "model": "model: smollm2-135m-instruct",
+    "stages": "stages:\n  - data: {sources: [{type: jsonl, path: rows.jsonl}]}",
+    "data": "- data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 150}}",
+    "evaluate": "- evaluate: {id: before, suite: tool-calls, rows: data.test}",
+    "sft": "- sft: {rows: data.train, steps: 60, learning_rate: 1e-3}",
+    "compare": "- compare: {baseline: before, candidate: after}",
+    "sft.weighting": "weighting: {type: linear, floor: 0.2}",
+    "sft.learning_rate": "learning_rate: 1e-3",
+    "compare.require": "require: {metric: args_exact, better_by: 0.1}",
+}
+
+
+class Header(Section):
+    """The head of a recipe: everything but its stages."""
+
+    recipe: str = Field(pattern=NAME_PATTERN, description="name; runs are kept in runs/NAME/")
+    hypothesis: str = Field(default="", description="what you expect and why; it opens the journal of every run")
+    seed: int = Field(default=7, ge=0, description="seed of everything that is random")
+    model: str = Field(description="alias, folder, GGUF file or hub id")
+
+
+class Recipe(Header):
+    """A recipe after loading: the header, and its stages in order, each resolved."""
+
+    stages: tuple[tuple[str, Any], ...] = Field(min_length=1, description="(kind, section) in order")
+
+    def ids(self) -> list[str]:
+        """Return the ids of all stages, in order."""
+        return [section.id for _, section in self.stages]
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the whole recipe with every default filled in, as plain JSON values."""
+        head = self.model_dump(mode="json", exclude={"stages"})
+        stages = [{kind: section.model_dump(mode="json")} for kind, section in self.stages]
+        return {**head, "stages": stages}
+
+
+def resolve(kind: str, section: StageSection, header: Header) -> StageSection:
+    """Return `section` with id, model and seed filled from the header where it left them open."""
+    fields = type(section).model_fields
+    update: dict[str, Any] = {"id": section.id or kind}
+    for name in ("model", "seed"):
+        if name in fields and getattr(section, name) is None:
+            update[name] = getattr(header, name)
+    return section.model_copy(update=update)
+
+
+def is_name(text: str) -> bool:
+    """True if `text` may name a recipe or a stage."""
+    return re.fullmatch(NAME_PATTERN, text) is not None

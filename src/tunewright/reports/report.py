@@ -1,0 +1,150 @@
+"""`report.html`: the run as one self-contained page. The verdict first, then everything it stands on.
+
+reads    run.json, the recipe, every record; comparison, scores.jsonl, metrics.jsonl, samples.json
+writes   report.html
+
+One file, no request to anywhere: style sheet and script are inlined and a content security policy forbids the rest. A
+part whose stage did not run is left out with a line that says why, so a stopped run has a report too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from tunewright import __version__
+from tunewright.artifacts.comparison import Comparison
+from tunewright.artifacts.files import write_text
+from tunewright.artifacts.rundir import RunFolder
+from tunewright.artifacts.verdict import Status
+from tunewright.reports import answers, words
+from tunewright.reports.gather import (
+    Story,
+    changes,
+    finding,
+    main_test,
+    previous_run,
+    status_sentence,
+    what_to_do,
+)
+from tunewright.reports.parts import BADGES, Part, build_parts
+
+REPORT_NAME = "report.html"
+
+FILTERS = ("count", "metric_label", "moment", "p_value", "percent", "plural", "points", "significant", "took")
+"""functions of `words` that the template uses"""
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write report.html into the run's folder and return its path. Works for unfinished runs too.
+
+    Raises:
+        DataError, RunFolderError: a file of the run is broken or the folder cannot be written; names the file.
+    """
+    path = run.path / REPORT_NAME
+    # A model can emit half a surrogate pair, which has no UTF-8: it becomes a question mark.
+    write_text(path, render(Story(run)).encode("utf-8", "replace").decode("utf-8"))
+    return path
+
+
+def render(story: Story) -> str:
+    """Return the page of a run as HTML."""
+    parts = build_parts(story)
+    script = _resource("page.js")
+    return _template().render(
+        story=story,
+        version=__version__,
+        style=Markup(_resource("page.css")),
+        script=Markup(script),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=Markup(answers.embed(_page_data(parts))),
+        parts=parts,
+        **_opening(story),
+    )
+
+
+def _resource(name: str) -> str:
+    return resources.files("tunewright.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["interval"] = words.interval
+    environment.filters.update({name: getattr(words, name) for name in FILTERS})
+    return environment.from_string(_resource("page.html.j2"))
+
+
+def _page_data(parts: list[Part]) -> dict[str, Any]:
+    """Return what the script reads: the numbers of the curves and the rows of the browser."""
+    bodies = {part.ident: part.body or {} for part in parts}
+    return {"curves": bodies["training"].get("data", {}), "browser": bodies["answers"].get("data")}
+
+
+# ── the verdict ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _opening(story: Story) -> dict[str, Any]:
+    comparison = story.comparison
+    verdict = comparison.verdict if comparison else "none"
+    mark, text = BADGES[verdict]
+    before = previous_run(story.run)
+    return {
+        "badge": {"kind": verdict.replace(" ", "-"), "mark": mark, "text": text},
+        "finding": finding(story),
+        "beside": _beside_sentences(story, comparison) if comparison else [],
+        "power": words.power_sentence(main_test(comparison)) if comparison and verdict == "not shown" else "",
+        "alerts": _alerts(story),
+        "facts": _facts(story),
+        "changed": {"since": before.name, "fields": changes(before.resolved, story.recipe)} if before else None,
+    }
+
+
+def _beside_sentences(story: Story, comparison: Comparison) -> list[str]:
+    return [
+        words.beside_sentence(main_test(comparison, side.tests), story.label(side.baseline), comparison.confidence)
+        for side in comparison.beside
+        if side.tests
+    ]
+
+
+def _alerts(story: Story) -> list[dict[str, str]]:
+    """What must not be overlooked: a run that is not done, and every failed gate."""
+    alerts = []
+    if story.status != "done":
+        detail = str(story.state.get("error") or "")
+        alerts.append({"title": status_sentence(story), "text": what_to_do(story), "detail": detail})
+    for judged in story.not_passed:
+        verdict = judged.verdict
+        if verdict.status is not Status.FAILED:
+            continue
+        how = "failed and was allowed" if verdict.allowed else "failed"
+        title = f"Gate {verdict.name} {how} (stage {judged.stage})."
+        text = f"Measured {verdict.measured}; the bound is {verdict.bound}. {verdict.remedy}".strip()
+        alerts.append({"title": title, "text": text, "detail": ""})
+    return alerts
+
+
+def _facts(story: Story) -> list[str]:
+    """The run in a few numbers, for the line under the verdict."""
+    facts = []
+    if story.comparison:
+        facts.append(f"{words.plural(story.comparison.num_rows, 'held-out row')}")
+    facts += [
+        f"{words.plural(trained.steps, 'step')}, {words.count(trained.tokens_seen)} tokens seen"
+        for trained in story.trained.values()
+    ]
+    if story.newest:
+        facts.append(f"{words.took(story.seconds)} on {story.newest.provenance.device}")
+    warned = sum(judged.verdict.status is Status.WARNED for judged in story.judged)
+    passed = sum(judged.verdict.status is Status.PASSED for judged in story.judged)
+    if story.judged:
+        facts.append(f"{words.plural(passed, 'gate')} passed" + (f", {warned} warned" if warned else ""))
+    return facts

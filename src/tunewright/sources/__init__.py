@@ -1,0 +1,1 @@
+"""Where rows come from, and the row formats they may have."""

@@ -1,0 +1,1 @@
+"""Stage `data`: rows are read, rendered, measured and split."""

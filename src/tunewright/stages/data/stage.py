@@ -1,0 +1,172 @@
+"""Stage `data`: read rows, render and measure them, refuse or drop what does not fit, split by group.
+
+reads    the sources of the section; the tokenizer of its model
+writes   train.jsonl, test.jsonl, samples.json (three train rows as pieces with their mask, for reports), and the
+         verdicts rows_left, groups_disjoint, answers_end_with_end_of_turn, every_row_trains
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunewright.artifacts.context import RunContext
+from tunewright.artifacts.dataset import ChatRow, Dataset, SourceCount
+from tunewright.artifacts.files import make_folder, write_json, write_jsonl
+from tunewright.chat.render import Renderer
+from tunewright.chat.show import marked_rows
+from tunewright.errors import DataError, ModelError
+from tunewright.gates.rows import answers_end_with_end_of_turn, every_row_trains, groups_disjoint, rows_left
+from tunewright.models.find import tokenizer_folder
+from tunewright.progress import task
+from tunewright.recipe.sections import DataSection
+from tunewright.sources.dropped import Dropped
+from tunewright.sources.read import read_source, source_name
+from tunewright.stages.data.measure import MeasuredRow, measure, token_stats
+from tunewright.stages.data.split import held_out_groups
+
+CODE_VERSION = 1
+OVERLONG = "longer than max_tokens"
+NUM_SAMPLES = 3
+
+
+def data(section: DataSection, out: Path, run: RunContext) -> Dataset:
+    """Make train and test rows from the sources of `section`.
+
+    Rows keep the order of their sources. A row is never cut: it fits, or it is dropped and counted, or the stage stops.
+
+    Raises:
+        DataError: a row is wrong or too long, two rows have one id, or the test split is larger than the data.
+        ModelError: no model named, its template refuses a row or gives no exact mask.
+    """
+    renderer = Renderer.from_folder(tokenizer_folder(_model(section)))
+    rows, dropped = _read(section)
+    fitting, overlong = _fit(_measured(rows, renderer), _limit(section, renderer), section.overlong)
+    counts = _counts(fitting, [*dropped, *overlong])
+    held_out = held_out_groups([item.row.group for item in fitting], section.split.test, section.seed or 0)
+    train = [item for item in fitting if item.row.group not in held_out]
+    test = [item for item in fitting if item.row.group in held_out]
+    _write(make_folder(out), train, test, renderer)
+    _judge(run, train, test, counts, renderer)
+    return Dataset(
+        folder=out,
+        train_rows=len(train),
+        test_rows=len(test),
+        train_groups=len(_groups(train)),
+        test_groups=len(_groups(test)),
+        sources=counts,
+        train_tokens=token_stats(train),
+        test_tokens=token_stats(test),
+    )
+
+
+def _model(section: DataSection) -> str:
+    if section.model is None:
+        raise ModelError("no model is named, so rows cannot be measured", where="data.model", fix="give `model:`")
+    return section.model
+
+
+def _read(section: DataSection) -> tuple[list[ChatRow], list[tuple[str, str]]]:
+    """Return the rows of all sources in order, and (source, reason) of each row they left out."""
+    rows: dict[str, ChatRow] = {}
+    dropped = []
+    for source in section.sources:
+        for item in read_source(source):
+            if isinstance(item, Dropped):
+                dropped.append((source_name(source), item.reason))
+            else:
+                _add_unique(rows, item)
+    return list(rows.values()), dropped
+
+
+def _add_unique(rows: dict[str, ChatRow], row: ChatRow) -> None:
+    """Add a row whose id no other source has: scores are paired by id."""
+    if row.id in rows:
+        raise DataError(
+            f"id {row.id!r} stands in {rows[row.id].source} too", where=row.source, expected="unique ids",
+            fix="give the rows an `id` of their own, or name the source once",
+        )  # fmt: skip
+    rows[row.id] = row
+
+
+def _measured(rows: Sequence[ChatRow], renderer: Renderer) -> list[MeasuredRow]:
+    measured = []
+    with task("rendering rows", total=len(rows)) as progress:
+        for row in rows:
+            measured.append(measure(row, renderer))
+            progress.advance()
+    return measured
+
+
+def _limit(section: DataSection, renderer: Renderer) -> int | None:
+    """Return the longest row allowed, in tokens; None where neither recipe nor model sets a limit."""
+    limits = [limit for limit in (section.max_tokens, renderer.context_length) if limit is not None]
+    return min(limits, default=None)
+
+
+def _fit(
+    rows: Sequence[MeasuredRow], limit: int | None, overlong: str
+) -> tuple[list[MeasuredRow], list[tuple[str, str]]]:
+    """Return the rows that fit, and (source, reason) of each that does not."""
+    if limit is None:
+        return list(rows), []
+    long = [item for item in rows if item.num_tokens > limit]
+    if long and overlong == "error":
+        raise _overlong_error(long, limit)
+    return [item for item in rows if item.num_tokens <= limit], [(item.row.source, OVERLONG) for item in long]
+
+
+def _overlong_error(long: Sequence[MeasuredRow], limit: int) -> DataError:
+    longest = max(long, key=lambda item: item.num_tokens)
+    others = f"; {len(long)} rows are too long, this is the longest" if len(long) > 1 else ""
+    return DataError(
+        f"{longest.num_tokens:,} tokens{others}",
+        where=f"{longest.row.source} row {longest.row.id}",
+        expected=f"at most {limit:,} tokens (`max_tokens`, or the model's context)",
+        fix="`overlong: drop` leaves such rows out and counts them; they are never cut",
+    )
+
+
+def _counts(rows: Sequence[MeasuredRow], dropped: Sequence[tuple[str, str]]) -> list[SourceCount]:
+    kept = Counter(item.row.source for item in rows)
+    names = dict.fromkeys([*kept, *(name for name, _ in dropped)])
+    reasons = {name: Counter(reason for other, reason in dropped if other == name) for name in names}
+    return [
+        SourceCount(source=name, read=kept[name] + why.total(), kept=kept[name], dropped=dict(why))
+        for name, why in reasons.items()
+    ]
+
+
+def _write(out: Path, train: Sequence[MeasuredRow], test: Sequence[MeasuredRow], renderer: Renderer) -> None:
+    write_jsonl(out / "train.jsonl", (_as_json(item.row) for item in train))
+    write_jsonl(out / "test.jsonl", (_as_json(item.row) for item in test))
+    samples = marked_rows([item.row for item in train[:NUM_SAMPLES]], renderer)
+    write_json(out / "samples.json", [{"id": row_id, "pieces": pieces} for row_id, pieces in samples])
+
+
+def _as_json(row: ChatRow) -> dict[str, Any]:
+    value = row.model_dump(mode="json")
+    return value if row.tools is not None else {key: item for key, item in value.items() if key != "tools"}
+
+
+def _judge(
+    run: RunContext,
+    train: Sequence[MeasuredRow],
+    test: Sequence[MeasuredRow],
+    counts: Sequence[SourceCount],
+    renderer: Renderer,
+) -> None:
+    num_read = sum(count.read for count in counts)
+    dropped = sum(sum(count.dropped.values()) for count in counts)
+    run.judge(
+        rows_left(len(train), len(test), num_read, dropped),
+        groups_disjoint(_groups(train), _groups(test)),
+        answers_end_with_end_of_turn({item.row.id: item.last_trained for item in train}, renderer.stop_token_ids),
+        every_row_trains({item.row.id: item.num_trained for item in train}),
+    )
+
+
+def _groups(rows: Iterable[MeasuredRow]) -> set[str]:
+    return {item.row.group for item in rows}

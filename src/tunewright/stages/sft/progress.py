@@ -1,0 +1,106 @@
+"""What training leaves behind while it runs: metrics.jsonl, TensorBoard events, checkpoints known to be whole.
+
+metrics.jsonl is the source of truth. On resume it is cut back to the step of the checkpoint, and the TensorBoard events
+are written again from it, so that no step stands there twice.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from tunewright.artifacts.files import JsonlAppender, write_jsonl, write_text
+from tunewright.progress import Task
+
+COMPLETE = "complete"
+_NAMES = {
+    "loss": "loss",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "entropy": "entropy",
+    "mean_token_accuracy": "accuracy",
+    "mean_weight": "mean_weight",
+    "num_tokens": "tokens",
+}
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint in `folder`, and remove those that a kill left half-written."""
+    whole = None
+    for path in sorted(folder.glob("checkpoint-*"), key=checkpoint_step):
+        if (path / COMPLETE).is_file():
+            whole = path
+        else:
+            shutil.rmtree(path)
+    return whole
+
+
+def checkpoint_step(path: Path) -> int:
+    """Return the step in a checkpoint's name."""
+    return int(path.name.rsplit("-", 1)[1])
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Writes metrics.jsonl, TensorBoard events and the marks of whole checkpoints, and moves the progress bar.
+
+    Args:
+        folder: the stage's folder.
+        start_step: the step that training resumes from, 0 for a fresh start.
+        bar: is advanced once a step.
+    """
+
+    def __init__(self, folder: Path, start_step: int, bar: Task):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.bar = bar
+        path = folder / "metrics.jsonl"
+        with JsonlAppender(path) as log:
+            kept = [row for row in log.existing if row["step"] <= start_step]
+        write_jsonl(path, kept)
+        self.log = JsonlAppender(path)
+        shutil.rmtree(folder / "tb", ignore_errors=True)
+        self.events = SummaryWriter(str(folder / "tb"))
+        for row in kept:
+            self._write_events(row)
+        self.tokens = kept[-1]["tokens"] if kept else 0
+        self.seconds = kept[-1]["seconds"] if kept else 0.0
+        self.began = self.last = time.perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Write one line for a logged step."""
+        if not logs or "loss" not in logs:
+            return
+        now = time.perf_counter()
+        values = {ours: logs[theirs] for theirs, ours in _NAMES.items() if theirs in logs}
+        row: dict[str, Any] = {"step": state.global_step, "mean_weight": 1.0, **values}
+        row["tokens"] = int(row["tokens"])
+        row["tokens_per_second"] = (row["tokens"] - self.tokens) / (now - self.last)
+        row["seconds"] = self.seconds + now - self.began
+        row = {key: value if math.isfinite(value) else None for key, value in row.items()}
+        self.tokens, self.last = row["tokens"], now
+        self.log.append([row])
+        self._write_events(row)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the bar."""
+        last = state.log_history[-1] if state.log_history else {}
+        self.bar.advance(1, f"loss {last['loss']:.3f}" if "loss" in last else "")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Mark the checkpoint as whole: this runs after everything in it was written."""
+        write_text(Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE, "")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the files."""
+        self.log.close()
+        self.events.close()
+
+    def _write_events(self, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "step" and value is not None:
+                self.events.add_scalar(f"train/{name}", value, row["step"])

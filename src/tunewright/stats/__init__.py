@@ -1,0 +1,1 @@
+"""Intervals, paired tests, power. Pure functions without I/O; every random one takes a seed."""
