@@ -149,7 +149,7 @@ def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> 
 
 
 def identity_of(section: StageSection) -> dict[str, Any]:
-    """Return the fields of a section that change its result: not its name, not where a file lies, not how often to save."""
+    """Return the fields of a section that change its result: not its name, not a path, not how often to save."""
     value = section.model_dump(mode="json", exclude={"id", "save_every", "trackers"})
     for source in value.get("sources", ()):
         source.pop("path", None)

@@ -87,7 +87,7 @@ def task(title: str, total: float, done: float = 0.0) -> Iterator[Task]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        handle = bar.add_task(title, total=total, completed=done, note="")
+        handle = bar.add_task(title, total=total, completed=int(done), note="")
 
         class _RichTask:
             def advance(self, amount: float = 1.0, note: str = "") -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # chat templates stand here as their authors write them
 """The mask covers exactly the assistant's tokens and their end-of-turn, under the templates of all families."""
 
 from __future__ import annotations
@@ -259,7 +260,7 @@ def test_a_prompt_that_opens_the_thinking_the_answer_lacks_is_refused(make_model
 
 def test_a_template_that_swallows_an_answer_is_refused(make_model):
     template = CHATML.replace("message['content'] }}", "message['content'] | replace('four', 'five') }}")
-    with pytest.raises(ModelError, match="leaves out or changes 'It is four.'"):
+    with pytest.raises(ModelError, match=r"leaves out or changes 'It is four\.'"):
         Renderer.from_folder(make_model(template)).conversation(TALK)
 
 

@@ -108,11 +108,11 @@ def test_a_model_without_a_chat_template_says_what_to_do(make_model):
 
 
 def test_a_folder_without_a_tokenizer_or_with_a_broken_file_names_it(make_model, tmp_path):
-    with pytest.raises(ModelError, match="no tokenizer.json"):
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
         read_folder(tmp_path)
     folder = make_model("x")
     (folder / "config.json").write_text("{")
-    with pytest.raises(ModelError, match="config.json: broken JSON"):
+    with pytest.raises(ModelError, match=r"config\.json: broken JSON"):
         read_folder(folder)
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="not a tokenizer"):

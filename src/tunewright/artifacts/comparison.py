@@ -59,7 +59,7 @@ class Comparison(Artifact):
     confidence: float
     num_rows: int
     tests: list[PairedTest]
-    beside: list[Side] = []
+    beside: tuple[Side, ...] = ()
     verdict: Outcome
     """of the required metric, or of the suite's main metric"""
     main_metric: str

@@ -17,7 +17,7 @@ from tunewright.artifacts.files import read_jsonl
 
 
 class ChatRow(BaseModel):
-    """One conversation. `messages` are OpenAI's chat messages; a tool call's `arguments` are an object, not a string."""
+    """One conversation. `messages` are OpenAI's; the `arguments` of a tool call are an object, not a string."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

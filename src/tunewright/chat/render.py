@@ -9,26 +9,21 @@ The mask is exact or there is none: where a template gives no exact answer, the 
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from tunewright.chat import probe
 from tunewright.chat import tools as tool_text
 from tunewright.chat.folder import TokenizerFolder, read_folder
 from tunewright.chat.messages import check_messages, plain
-from tunewright.chat.spans import MARKER, Dialect, RenderedText, Turn
-from tunewright.chat.template import ChatTemplate, Span
+from tunewright.chat.spans import Dialect, RenderedText, Turn
+from tunewright.chat.template import ChatTemplate, Messages, Span
 from tunewright.chat.tokens import Codec
-from tunewright.errors import ModelError
 
-Messages = Sequence[Mapping[str, Any]]
-Tools = Sequence[Mapping[str, Any]]
-
-_QUESTION = {"role": "user", "content": "Hello"}
+Tools = Messages
 
 
 @dataclass(frozen=True)
@@ -60,14 +55,15 @@ class Renderer:
         self._template = ChatTemplate(folder.template, folder.special_tokens, where=str(folder.path))
         self.template_sha256 = self._template.sha256
         self._codec = Codec(folder.tokenizer)
-        self.stop_token_ids = self._stops(folder.stop_token_ids)
+        self.stop_token_ids = probe.stop_token_ids(self._template, self._codec, folder.stop_token_ids)
         pad = folder.pad_token_id
         self.pad_token_id = pad if pad is not None else next(iter(self.stop_token_ids), 0)
-        self.tools_in_template = _shows_tools(self._template)
-        self._call_style = _call_style(self._template) if self.tools_in_template else None
-        self._bos = _opening_bos(self._template, folder.special_tokens.get("bos_token"))
+        self.tools_in_template = probe.shows_tools(self._template)
+        self._call_style = probe.call_style(self._template) if self.tools_in_template else None
+        self._bos = probe.opening_bos(self._template, folder.special_tokens.get("bos_token"))
         stops = tuple(self._codec.tokenizer.id_to_token(stop) or "" for stop in self.stop_token_ids)
-        self._dialect = Dialect(self._template, self._header(), tuple(stop for stop in stops if stop))
+        header = probe.answer_header(self._template, self._codec)
+        self._dialect = Dialect(self._template, header, tuple(stop for stop in stops if stop))
 
     @classmethod
     def from_folder(cls, folder: Path) -> Renderer:
@@ -120,7 +116,7 @@ class Renderer:
 
     def answer_text(self, message: Mapping[str, Any], tools: Tools | None = None) -> str:
         """Return an assistant message as the model should write it, without its end-of-turn."""
-        rendered = self._text([_QUESTION, message], tools)
+        rendered = self._text([probe.QUESTION, message], tools)
         turn = rendered.turns()[-1]
         text = rendered.text[turn.begin : turn.end]
         stop = next((stop for stop in self._dialect.stops if text.endswith(stop)), "")
@@ -162,124 +158,9 @@ class Renderer:
         moved = [len(text) + cut - skipped for cut in self._cuts(part.text, part.turns())]
         return text + part.text[skipped:], cuts + moved
 
-    def _stops(self, known: Sequence[int]) -> tuple[int, ...]:
-        """Return the tokens that end an answer: the known ones; if the template writes none of them, its last too."""
-        _, after = self._around_answer()
-        written = [token for token in self._codec.encode(after)[0] if token in self._codec.added]
-        if set(written) & set(known) or not written:
-            return tuple(known)
-        return (*known, written[-1])
-
-    def _header(self) -> str:
-        """Return what opens an earlier answer and is the generation prompt too: equal tokens, not only characters."""
-        generation_prompt, (before, _) = _generation_prompt(self._template), self._around_answer(_QUESTION)
-        opening = before.removeprefix(self._template.render([_QUESTION]))
-        ids, starts = self._codec.encode(generation_prompt)
-        pairs = zip(ids, self._codec.encode(opening)[0], strict=False)
-        num_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        return generation_prompt if num_same == len(ids) else generation_prompt[: starts[num_same]]
-
-    def _around_answer(self, *then: Mapping[str, Any]) -> tuple[str, str]:
-        """Return what the template writes before and behind the first answer of a conversation."""
-        answer = {"role": "assistant", "content": MARKER}
-        before, *after = self._template.render([_QUESTION, answer, *then]).split(MARKER)
-        if len(after) != 1:
-            raise ModelError(
-                "the chat template does not write what the assistant says", where=self._template.where,
-                fix="use the model's own chat template",
-            )  # fmt: skip
-        return before, after[0]
-
 
 def _inside(starts: Sequence[int], spans: Sequence[Span]) -> list[bool]:
     """Return for each token if it begins inside one of the spans, which are sorted and apart."""
     lefts = [left for left, _ in spans]
     found = (bisect_right(lefts, start) - 1 for start in starts)
     return [index >= 0 and start < spans[index][1] for index, start in zip(found, starts, strict=True)]
-
-
-def _generation_prompt(template: ChatTemplate) -> str:
-    """Return what the template adds when the assistant is to answer.
-
-    Raises:
-        ModelError: it adds nothing, yet writes a header before an answer: no prompt could end where answers begin.
-    """
-    without, prompt = template.render([_QUESTION]), template.render([_QUESTION], add_generation_prompt=True)
-    before = template.render([_QUESTION, {"role": "assistant", "content": MARKER}]).split(MARKER)[0]
-    if prompt == without and before.removeprefix(prompt).strip():
-        raise ModelError(
-            f"the chat template has no generation prompt: it writes {before.removeprefix(prompt)!r} before an answer, "
-            "but not at the end of a prompt",
-            where=template.where,
-            fix="add {% if add_generation_prompt %}…{% endif %} to the end of chat_template.jinja",
-        )
-    return prompt.removeprefix(without)
-
-
-def _opening_bos(template: ChatTemplate, bos: str | None) -> str:
-    """Return the token that opens every document, or "" where there is none.
-
-    A token that stands in front of every turn as well (SmolLM2 calls its `<|im_start|>` so) opens no document.
-    """
-    talk = [_QUESTION, {"role": "assistant", "content": "Hi"}, _QUESTION]
-    text = template.render(talk, add_generation_prompt=True)
-    return bos if bos and text.startswith(bos) and text.count(bos) == 1 else ""
-
-
-_PROBE = {
-    "type": "function",
-    "function": {
-        "name": "tunewright_probe",
-        "description": "Probe.",
-        "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]},
-    },
-}
-
-
-def _shows_tools(template: ChatTemplate) -> bool:
-    """True if the template writes the tools it is given."""
-    return _writes(template, ["tunewright_probe"], [_QUESTION], [_PROBE])
-
-
-@dataclass(frozen=True)
-class _CallStyle:
-    """How a template wants a message with tool calls: what stands for no content, and the form of the arguments."""
-
-    no_content: str | None
-    arguments_as_text: bool
-
-    def applied(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return the message in this style; one without calls as it is."""
-        calls = message.get("tool_calls")
-        if not calls:
-            return message
-        content = message.get("content") or self.no_content
-        return {**message, "content": content, "tool_calls": [self._call(call) for call in calls]}
-
-    def _call(self, call: dict[str, Any]) -> dict[str, Any]:
-        arguments = call["function"]["arguments"]
-        shown = json.dumps(arguments, ensure_ascii=False) if self.arguments_as_text else arguments
-        return {**call, "function": {**call["function"], "arguments": shown}}
-
-
-# In order of preference. Many templates print a null as `None`; DeepSeek's see calls only beside a null, and want the
-# arguments as text.
-_CALL_STYLES = (_CallStyle("", False), _CallStyle(None, False), _CallStyle("", True), _CallStyle(None, True))
-
-
-def _call_style(template: ChatTemplate) -> _CallStyle | None:
-    """Return the first style in which the template writes an assistant's calls, or None if it writes none."""
-    function = {"name": "tunewright_call", "arguments": {"tunewright_argument": 1}}
-    call = {"id": "probe0001", "type": "function", "function": function}  # Mistral wants ids of nine characters
-    answer = {"role": "assistant", "content": None, "tool_calls": [call]}
-    words = ["tunewright_call", "tunewright_argument"]
-    fits = (style for style in _CALL_STYLES if _writes(template, words, [_QUESTION, style.applied(answer)]))
-    return next(fits, None)
-
-
-def _writes(template: ChatTemplate, words: Sequence[str], messages: Messages, tools: Tools | None = None) -> bool:
-    try:
-        text = template.render(messages, tools)
-    except ModelError:  # it has no place for this at all
-        return False
-    return all(word in text for word in words)

@@ -9,17 +9,13 @@ which part of a turn is trained; the end-of-turn always is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunewright.chat.template import ChatTemplate, Span
+from tunewright.chat.probe import MARKER
+from tunewright.chat.template import ChatTemplate, Messages, Span
 from tunewright.errors import ModelError
-
-# Plain letters and digits, so that no template trims, escapes or splits it.
-MARKER = "TunewrightMarker7f3a9c"
-
-Messages = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from typing import Any, NoReturn
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _JSON_SPACE = " \t\r\n"
+# The longest answer asked for is 8,192 tokens; few tokens are longer than 12 characters. A bound at all keeps the time
+# linear: the decoder's error message costs as much as the text before the error is long.
+MAX_CALL_CHARS = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,12 @@ def parse_tool_calls(text: str) -> ParsedAnswer:
 
 def _region(text: str, begin: int) -> tuple[ToolCall | None, int]:
     """Return the call of the region whose content begins at `begin`, if it is one, and where the region ends."""
+    begin = _skip_space(text, begin)
     try:
-        value, end = _DECODER.raw_decode(text, _skip_space(text, begin))
+        value, length = _DECODER.raw_decode(text[begin : begin + MAX_CALL_CHARS])
     except (ValueError, RecursionError):  # ValueError: broken JSON, a number without end, what _DECODER refuses
         return None, _region_end(text, begin)
-    end = _skip_space(text, end)
+    end = _skip_space(text, begin + length)
     if not text.startswith(CLOSE, end):
         return None, _region_end(text, end)
     return _as_call(value), end + len(CLOSE)

@@ -22,7 +22,7 @@ from tunewright.recipe.sections import MAKES, PARTS, Recipe, StageSection
 def check(
     recipe: Annotated[Path, typer.Argument(help="the recipe file")],
     static: Annotated[bool, typer.Option("--static", help="read the recipe only; needs no model")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="change a field: STAGE.FIELD=VALUE")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="change a field")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Find what is wrong with a recipe: all its mistakes at once, each with its place and what was meant."""

@@ -1,4 +1,7 @@
-"""`tw finetune`: model and data in, tuned model and proof out. It writes the recipe it stands for, shows it, runs it."""
+"""`tw finetune`: model and data in, tuned model and proof out.
+
+It writes the recipe it stands for, shows it, and runs it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def finetune(
     allow: Annotated[list[str] | None, typer.Option("--allow", help="go on though this gate failed")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Fine-tune a model on a data set and prove what it brought. The same command goes on where a killed run stopped."""
+    """Fine-tune a model on a data set and prove what it brought. The same command resumes a killed run."""
     name = recipe_name(dataset)
     path = output / f"{name}.yaml"
     text = finetune_recipe(

@@ -22,6 +22,7 @@ from tunewright.recipe.scaffold import EXAMPLE_DATASET, EXAMPLE_MODEL, Wish, is_
 from tunewright.recipe.schema import SCHEMA_PATH
 from tunewright.recipe.sections import is_name
 
+EXAMPLE_COMMAND = f"tw init --model {EXAMPLE_MODEL} --dataset {EXAMPLE_DATASET}"
 DATASET_FORMS = "bfcl, a .jsonl file, or owner/name on the hub"
 
 
@@ -89,7 +90,7 @@ def _given(flag: str, value: str | None, example: str) -> str:
     if value is not None:
         return value
     if not sys.stdin.isatty():
-        raise UserError(f"{flag} is missing", where="tw init", fix=f"tw init {flag} {example}")
+        raise UserError(f"{flag} is missing", where="tw init", fix=EXAMPLE_COMMAND)
     return str(typer.prompt(flag.removeprefix("--"), default=example, err=True))
 
 

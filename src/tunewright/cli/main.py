@@ -180,5 +180,5 @@ def _run(name: str, args: list[str]) -> int:
     except typer.Abort:  # Ctrl-C or the end of input at a prompt
         raise KeyboardInterrupt from None
     except usage_errors as error:
-        raise UserError(str(getattr(error, "message", error)), where=program, fix=f"{program} --help") from None
+        raise UserError(error.format_message(), where=program, fix=f"{program} --help") from None
     return EXIT_DONE

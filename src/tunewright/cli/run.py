@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tunewright.artifacts.rundir import RunFolder
 from tunewright.errors import EXIT_INTERRUPTED
 from tunewright.pipeline import as_json, run_recipe
 from tunewright.recipe.load import load_recipe
@@ -30,11 +31,9 @@ def run(
     carry_out(loaded, recipe.read_text(encoding="utf-8-sig"), output, allow or [], json_output, again=_command())
 
 
-def carry_out(
-    recipe: Recipe, text: str, root: Path, allow: list[str], json_output: bool, *, again: str
-) -> None:
+def carry_out(recipe: Recipe, text: str, root: Path, allow: list[str], json_output: bool, *, again: str) -> None:
     """Run `recipe`, write report and journal, print the result; `again` is the command that goes on after Ctrl-C."""
-    folders = []
+    folders: list[RunFolder] = []
     try:
         done = run_recipe(recipe, text=text, root=root, allow=allow, on_folder=folders.append)
     except KeyboardInterrupt:

@@ -58,9 +58,8 @@ def _show_run(story: Story, json_output: bool) -> None:
         return
     print_text("\n".join(_opening(story)))
     print()
-    print_table(
-        ("stage", "kind", "what happened", "time", "result"), [_stage_cells(story, s) for s in story.stages], (3,)
-    )
+    head = ("stage", "kind", "what happened", "time", "result")
+    print_table(head, [_stage_cells(story, stage) for stage in story.stages], right=(3,), whole=(0, 1))
     print()
     print_text("\n".join(_closing(story)))
 
@@ -98,7 +97,7 @@ def _opening(story: Story) -> list[str]:
     started = words.moment(story.state.get("started"))
     lines = [f"{story.name}  {story.status}  {started}  {words.took(story.seconds)} of work", headline(story)]
     if story.status != "done":
-        lines += [f"{status_sentence(story)} {what_to_do(story)}"]
+        lines += [f"{status_sentence(story)} {what_to_do(story)}" if story.comparison else what_to_do(story)]
         lines += [str(story.state["error"])] if story.state.get("error") else []
     return lines
 
@@ -125,7 +124,7 @@ def _closing(story: Story) -> list[str]:
     if not story.judged:
         lines = ["no gate has judged yet"]
     elif not story.not_passed:
-        lines = [f"all {words.plural(len(story.judged), 'gate')} passed"]
+        lines = [f"{words.plural(len(story.judged), 'gate')} judged, none warned or failed"]
     else:
         lines = [line for judged in story.not_passed for line in _gate_lines(judged)]
     page = story.run.path / REPORT_NAME

@@ -7,7 +7,10 @@ made beside its place and renamed into it, so a killed conversion leaves nothing
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -65,11 +68,13 @@ def _read(path: Path) -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtra(error.name or "gguf", "train,gguf") from None
 
+    print(f"  dequantising {path.name} (once; half a minute for 135M parameters)", file=sys.stderr, flush=True)
     logging.disable_progress_bar()
     place: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
-        quantised = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(**place)
+        with contextlib.redirect_stderr(io.StringIO()):  # its own bar, which no switch turns off
+            quantised = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**place)
     except (ValueError, KeyError, OSError, NotImplementedError) as error:
         raise ModelError(f"not a GGUF that can be read: {str(error).splitlines()[0]}", where=str(path)) from None
     config = quantised.config

@@ -116,7 +116,8 @@ def _reference_problem(value: str, ref: Ref, draft: Draft, inner: KeyPath, recip
         return None
     seen = _why(value, part, stage, draft, recipe, ref)
     others = [*right, *ALIASES] if ref.or_model else right
-    suggestion = nearest(value, others) or _sole(right, ref)
+    whole = stage is not None and not part and any(target in right for target in stage.targets)
+    suggestion = " or ".join(stage.targets) if stage and whole else nearest(value, others) or _sole(right, ref)
     return recipe.problem(
         draft, inner, seen, suggestion=suggestion, expected=_expected(ref, right), example=EXAMPLES.get(str(draft.kind))
     )

@@ -49,7 +49,7 @@ def parse_recipe(text: str, file: str, folder: Path, overrides: Sequence[str] = 
     for draft in drafts:
         problems += check(draft.part(), document) if draft.kind else []
     problems += find_problems(Draftings(document, folder, drafts))
-    if problems := _first_of_each_place([*document.problems, *problems]):
+    if problems := _told_once(document.problems, problems):
         raise RecipeError(problems)
     return _build(header, drafts)
 
@@ -63,12 +63,11 @@ def _build(header: Part, drafts: list[Draft]) -> Recipe:
     return Recipe(**head.model_dump(), stages=tuple(stages))
 
 
-def _first_of_each_place(problems: list[RecipeProblem]) -> list[RecipeProblem]:
-    """Drop a problem that another has already told: the same path at the same place."""
-    found: dict[tuple[str, str], RecipeProblem] = {}
-    for problem in problems:
-        found.setdefault((problem.where, problem.path), problem)
-    return list(found.values())
+def _told_once(unreadable: list[RecipeProblem], problems: list[RecipeProblem]) -> list[RecipeProblem]:
+    """Return all problems, without those that another has told: the same path there, or a value nobody could read."""
+    places = {problem.where for problem in unreadable}
+    told = {(problem.where, problem.path): problem for problem in reversed(problems) if problem.where not in places}
+    return [*unreadable, *reversed(told.values())]
 
 
 # ── the file ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -46,12 +46,13 @@ stages:
       suite: {suite}
       rows: data.test
 
-  # Train LoRA adapters; the loss covers the assistant's answers.
+  # Train LoRA adapters; the loss covers the assistant's answers. With the weighting `linear`, tokens that the model
+  # is unsure of weigh more; `none` is the plain loss.
   - sft:
       rows: data.train
       {length}
       learning_rate: 1e-3
-      weighting: {weighting}     # linear: tokens the model is unsure of weigh more
+      weighting: {weighting}
 
   # The same rows, the same prompt, the tuned model.
   - evaluate:

@@ -225,7 +225,8 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _by_id(recipe: dict[str, Any]) -> dict[str, Any]:
-    head = {key: value for key, value in recipe.items() if key != "stages"}
+    # The hypothesis is words: it opens every journal, and changes nothing that runs.
+    head = {key: value for key, value in recipe.items() if key not in ("stages", "hypothesis")}
     stages = {section["id"]: section for entry in recipe["stages"] for section in entry.values()}
     return {**head, **stages}
 
@@ -265,7 +266,7 @@ def finding(story: Story) -> tuple[str, str]:
         claim = words.claim(test, comparison.verdict, model=story.model, suite=suite)
         return claim, words.evidence(test, comparison.confidence)
     if story.status != "done":
-        return f"{status_sentence(story)} Nothing is shown yet.", ""
+        return f"{status_sentence(story)} It has not compared anything yet.", ""
     return "This run compared nothing, so it shows nothing: its recipe has no `compare` stage.", ""
 
 

@@ -149,7 +149,7 @@ def _gates(story: Story) -> str:
     if not story.judged:
         return "No gate has judged yet."
     lines = [_gate_line(judged) for judged in story.not_passed]
-    return "\n".join(lines) if lines else f"All {words.plural(len(story.judged), 'gate')} passed."
+    return "\n".join(lines) if lines else f"{words.plural(len(story.judged), 'gate')} judged, none warned or failed."
 
 
 def _gate_line(judged: Judged) -> str:

@@ -191,7 +191,7 @@
     columns.forEach((column, index) => {
       const group = element("optgroup");
       group.label = column.label;
-      for (const [name, total] of tally(rows.map((row) => row.answers[index].class)))
+      for (const [name, total] of tally(rows.map((row) => row.answers[index].class).filter((name) => name !== "right")))
         group.append(option(`${index}|${name}`, `${visible(name).slice(0, 60)} (${total})`));
       $("by-class").append(group);
     });
@@ -289,7 +289,7 @@
     go(place);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("[type=search], select")) return;
     if (event.key === "j") go(state.at + 1);
     if (event.key === "k") go(state.at - 1);
   });

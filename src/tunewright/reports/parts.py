@@ -22,9 +22,9 @@ from tunewright.reports.gather import Story
 from tunewright.reports.samples import read_samples, stretches
 
 CURVES = (
-    ("loss", "loss", "nats a token, over the trained tokens", True),
-    ("entropy", "entropy", "nats, mean over the trained tokens", True),
-    ("accuracy", "top-1 accuracy", "share of the trained tokens", True),
+    ("loss", "loss", "nats a trained token", True),
+    ("entropy", "entropy", "nats, mean", True),
+    ("accuracy", "top-1 accuracy", "of trained tokens", True),
     ("grad_norm", "gradient norm", "before clipping", True),
     ("learning_rate", "learning rate", "", False),
     ("tokens_per_second", "tokens per second", "", True),
@@ -35,9 +35,12 @@ BADGES = {
     "better": ("▲", "better"),
     "worse": ("▼", "worse"),
     "not shown": ("○", "not shown"),
-    "none": ("–", "nothing compared"),
+    "done": ("–", "nothing compared"),
+    "failed": ("✕", "failed"),
+    "stopped": ("◼", "stopped"),
+    "running": ("…", "not finished"),
 }
-"""outcome -> its sign and its words: never told by colour alone"""
+"""outcome, or the status of a run without one -> its sign and its words: never told by colour alone"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def _measured(story: Story) -> dict[str, Any] | str:
         "axis": Markup(charts.axis(charts.RATES, (0, 0.25, 0.5, 0.75, 1), ("0%", "25%", "50%", "75%", "100%"))),
         "tables": [table for key, comparison in story.comparisons.items() for table in _tables(story, key, comparison)],
         "main": story.main_metric,
+        "compared": story.comparison is not None,
     }
 
 
@@ -89,7 +93,7 @@ def _columns(story: Story) -> list[str]:
     if comparison is None:
         return [*story.scores]
     wanted = [comparison.baseline, *(side.baseline for side in comparison.beside), comparison.candidate]
-    return [stage_id for stage_id in wanted if stage_id in story.scores]
+    return [stage_id for stage_id in wanted if stage_id in story.scores] or [*story.scores]
 
 
 def _role(story: Story, stage_id: str) -> str:

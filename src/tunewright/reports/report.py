@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tunewright import __version__
 from tunewright.artifacts.comparison import Comparison
@@ -25,6 +26,7 @@ from tunewright.artifacts.rundir import RunFolder
 from tunewright.artifacts.verdict import Status
 from tunewright.reports import answers, words
 from tunewright.reports.gather import (
+    Judged,
     Story,
     changes,
     finding,
@@ -78,7 +80,7 @@ def _template() -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["interval"] = words.interval
-    environment.filters.update({name: getattr(words, name) for name in FILTERS})
+    environment.filters.update({name: getattr(words, name) for name in FILTERS}, ticks=_ticks)
     return environment.from_string(_resource("page.html.j2"))
 
 
@@ -88,12 +90,17 @@ def _page_data(parts: list[Part]) -> dict[str, Any]:
     return {"curves": bodies["training"].get("data", {}), "browser": bodies["answers"].get("data")}
 
 
+def _ticks(text: str) -> Markup:
+    """Escape `text` and set what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 # ── the verdict ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _opening(story: Story) -> dict[str, Any]:
     comparison = story.comparison
-    verdict = comparison.verdict if comparison else "none"
+    verdict = comparison.verdict if comparison else story.status
     mark, text = BADGES[verdict]
     before = previous_run(story.run)
     return {
@@ -117,19 +124,28 @@ def _beside_sentences(story: Story, comparison: Comparison) -> list[str]:
 
 def _alerts(story: Story) -> list[dict[str, str]]:
     """What must not be overlooked: a run that is not done, and every failed gate."""
-    alerts = []
-    if story.status != "done":
-        detail = str(story.state.get("error") or "")
-        alerts.append({"title": status_sentence(story), "text": what_to_do(story), "detail": detail})
-    for judged in story.not_passed:
-        verdict = judged.verdict
-        if verdict.status is not Status.FAILED:
-            continue
-        how = "failed and was allowed" if verdict.allowed else "failed"
-        title = f"Gate {verdict.name} {how} (stage {judged.stage})."
-        text = f"Measured {verdict.measured}; the bound is {verdict.bound}. {verdict.remedy}".strip()
-        alerts.append({"title": title, "text": text, "detail": ""})
-    return alerts
+    alerts = [] if story.status == "done" else [_status_alert(story)]
+    failed = (judged for judged in story.not_passed if judged.verdict.status is Status.FAILED)
+    return [*alerts, *(_gate_alert(judged) for judged in failed)]
+
+
+def _status_alert(story: Story) -> dict[str, str]:
+    # Without a comparison the headline has said where the run stands.
+    title = status_sentence(story) if story.comparison else ""
+    level = "loud" if story.status == "failed" else "calm"
+    return {"level": level, "title": title, "text": what_to_do(story), "detail": str(story.state.get("error") or "")}
+
+
+def _gate_alert(judged: Judged) -> dict[str, str]:
+    verdict = judged.verdict
+    how = "failed and was allowed" if verdict.allowed else "failed"
+    remedy = verdict.remedy[:1].upper() + verdict.remedy[1:]
+    return {
+        "level": "loud",
+        "title": f"Gate {verdict.name} {how} (stage {judged.stage}).",
+        "text": f"Measured: {verdict.measured}. Bound: {verdict.bound}. {remedy}",
+        "detail": "",
+    }
 
 
 def _facts(story: Story) -> list[str]:

@@ -143,13 +143,14 @@ def _from_sharegpt(record: Record, where: str) -> Any:
 def _sharegpt_message(turn: Any, where: str) -> Any:
     if not isinstance(turn, Mapping) or "from" not in turn:
         return _with_call_objects(turn, where)  # some sets keep OpenAI's messages in this column
-    if turn["from"] not in _SHAREGPT_ROLES:
-        raise DataError(f"role {turn['from']!r}", where=where, expected=" | ".join(_SHAREGPT_ROLES))
-    if turn["from"] == "function_call":
+    speaker = turn["from"]
+    if not isinstance(speaker, str) or speaker not in _SHAREGPT_ROLES:
+        raise DataError(f"role {speaker!r}", where=where, expected=" | ".join(_SHAREGPT_ROLES))
+    if speaker == "function_call":
         call = _parsed(turn.get("value"), where)
         calls = call if isinstance(call, list) else [call]
         return {"role": "assistant", "content": None, "tool_calls": [_call_with_object(c, where) for c in calls]}
-    return {"role": _SHAREGPT_ROLES[turn["from"]], "content": turn.get("value")}
+    return {"role": _SHAREGPT_ROLES[speaker], "content": turn.get("value")}
 
 
 def _from_completion(record: Record, where: str) -> Any:

@@ -32,7 +32,10 @@ def newcombe_paired(both: int, gained: int, lost: int, neither: int, confidence:
     1, where the normal approximation collapses to width zero.
 
     Args:
-        both: rows both have right. gained: only the candidate. lost: only the baseline. neither: none of the two.
+        both: rows that both have right.
+        gained: rows that only the candidate has right.
+        lost: rows that only the baseline has right.
+        neither: rows that neither has right.
         confidence: coverage.
     """
     total = both + gained + lost + neither
@@ -55,9 +58,9 @@ def _phi(both: int, gained: int, lost: int, neither: int) -> float:
     margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     if margins == 0:
         return 0.0
-    product = both * neither - gained * lost
+    product = float(both * neither - gained * lost)
     if product > 0:
-        product = max(product - (both + gained + lost + neither) / 2, 0.0)  # type: ignore[assignment]
+        product = max(product - (both + gained + lost + neither) / 2, 0.0)
     return product / math.sqrt(margins)
 
 
@@ -86,14 +89,26 @@ def paired_mean_interval(
 def least_detectable_difference(num_rows: int, variance: float, confidence: float = 0.95, power: float = 0.8) -> float:
     """Return the smallest true mean difference that so many rows show with the given power (Miller 2024, section 5).
 
-    (z_{1-alpha/2} + z_{power}) * sqrt(variance / N)
+        (z_{1-alpha/2} + z_{power}) * sqrt(variance / N)
 
     Args:
         num_rows: rows, or groups when rows are clustered.
-        variance: of the per-row difference; for 0/1 scores with discordance d and difference D it is d - D^2.
+        variance: of the per-row difference; for 0/1 scores see `discordance_variance`.
+        confidence: 1 - alpha of the two-sided test.
+        power: probability to show a difference of that size.
     """
     reach = norm.ppf(1 - (1 - confidence) / 2) + norm.ppf(power)
     return float(min(1.0, reach * math.sqrt(max(variance, 0.0) / num_rows)))
+
+
+def discordance_variance(gained: int, lost: int, total: int) -> float:
+    """Return the variance of a per-row 0/1 difference: d - D^2, d the share of discordant rows, D the difference.
+
+    One discordant row is added on either side (Agresti & Min 2005): without any, the variance would be 0 and every
+    difference detectable, which a handful of equal answers does not show.
+    """
+    gained, lost, total = gained + 1, lost + 1, total + 2
+    return (gained + lost) / total - ((gained - lost) / total) ** 2
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

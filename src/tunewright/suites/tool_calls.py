@@ -7,8 +7,8 @@ Definitions (each over the rows whose reference is one or more calls):
     args_exact   1 if the multiset of calls, name and arguments, equals the reference's
     call_f1      F1 of the calls, matched exactly as multisets
 
-Arguments are compared as JSON values: key order does not matter, 1 equals 1.0 (JSON Schema's number), true is not 1, and
-strings are compared as they are. BFCL's own, laxer verdict is another metric.
+Arguments are compared as JSON values: key order does not matter, 1 equals 1.0 (JSON Schema's number), true is not 1,
+and strings are compared as they are. BFCL's own, laxer verdict is another metric.
 """
 
 from __future__ import annotations

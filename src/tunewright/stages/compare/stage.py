@@ -44,13 +44,13 @@ def compare(
     seed = section.seed or 0
     candidate_rows = list(candidate.rows())
     tests = compare_scores(baseline.rows(), candidate_rows, confidence=section.confidence, seed=seed)
-    sides = [
+    sides = tuple(
         Side(
             baseline=name,
             tests=compare_scores(scores.rows(), candidate_rows, confidence=section.confidence, seed=seed),
         )
         for name, scores in (beside or {}).items()
-    ]
+    )
     metric = section.require.metric if section.require else MAIN_METRIC.get(candidate.suite, tests[0].metric)
     main = _test_of(tests, metric)
     result = Comparison(
@@ -141,7 +141,9 @@ def _test(metric: str, pairs: list[Pair], confidence: float, seed: int) -> Paire
     binary = bool(np.isin(old, (0, 1)).all() and np.isin(new, (0, 1)).all())
     gained, lost = int((new > old).sum()), int((new < old).sum())
     both = int(((new == 1) & (old == 1)).sum())
+    variance = float((new - old).var())
     if binary:
+        variance = paired.discordance_variance(gained, lost, len(old))
         interval = paired.newcombe_paired(both, gained, lost, len(old) - both - gained - lost, confidence)
         p_value = paired.mcnemar_exact(gained, lost)
     else:
@@ -160,7 +162,7 @@ def _test(metric: str, pairs: list[Pair], confidence: float, seed: int) -> Paire
         num_groups=len(set(groups)),
         gained=gained,
         lost=lost,
-        least_detectable=paired.least_detectable_difference(len(old), float((new - old).var()), confidence),
+        least_detectable=paired.least_detectable_difference(len(old), variance, confidence),
         verdict="not shown",
     )
 

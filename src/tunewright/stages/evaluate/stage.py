@@ -98,9 +98,10 @@ def pick_shots(rows: Rows | None, section: EvaluateSection) -> list[ChatRow]:
     one_a_group = list({row.group: row for row in half}.values())
     if len(one_a_group) < section.shots:
         raise DataError(
-            f"{len(one_a_group)} groups to draw {section.shots} worked examples from", where=str(rows.path),
+            f"{len(one_a_group)} groups to draw {section.shots} worked examples from",
+            where=str(rows.path),
             fix="ask for fewer `shots:`",
-        )  # fmt: skip
+        )
     return one_a_group[: section.shots]
 
 
@@ -124,9 +125,11 @@ def _backend(ref: str, folder: Path, renderer: Renderer, section: EvaluateSectio
 
     if trained is not None and trained.base_identity != model_identity(ref):
         raise ModelError(
-            "the base model has changed since the adapter was trained on it", where=ref,
-            expected=trained.base_identity, fix="train again, or bring back the base model",
-        )  # fmt: skip
+            "the base model has changed since the adapter was trained on it",
+            where=ref,
+            expected=trained.base_identity,
+            fix="train again, or bring back the base model",
+        )
     model = load_model(folder, resolve_precision(section.precision), trained.adapter if trained else None)
     return HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, section.batch_size)
 
@@ -191,7 +194,7 @@ def summarise(rows: Sequence[ScoreRow], suite: Suite, seed: int) -> list[MetricS
                 num_rows=len(values),
                 denominator=metric.denominator,
                 binary=metric.binary,
-            )  # fmt: skip
+            )
         )
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,11 @@ def _example(row: ChatRow, renderer: Renderer) -> dict[str, list[int]]:
     limit = renderer.context_length
     if limit is not None and len(rendered.token_ids) > limit:
         raise DataError(
-            f"{len(rendered.token_ids)} tokens", where=f"row {row.id}", expected=f"at most {limit}: the model's context",
+            f"{len(rendered.token_ids)} tokens",
+            where=f"row {row.id}",
+            expected=f"at most {limit}: the model's context",
             fix="drop such rows in the data stage: `max_tokens:` with `overlong: drop`",
-        )  # fmt: skip
+        )
     labels = [token if on else IGNORED for token, on in zip(rendered.token_ids, rendered.trained, strict=True)]
     return {"input_ids": rendered.token_ids, "labels": labels}
 
@@ -113,7 +116,8 @@ def _train(plan: Plan, section: SftSection, out: Path) -> None:
     folder = model_folder(str(section.model))
     resume = last_checkpoint(make_folder(out / "checkpoints"))
     start = checkpoint_step(resume) if resume else 0
-    with task(f"training {plan.steps} steps", plan.steps, start) as bar, writing(out):
+    with warnings.catch_warnings(), task(f"training {plan.steps} steps", plan.steps, start) as bar, writing(out):
+        warnings.simplefilter("ignore", FutureWarning)  # TRL 1.16 still uses the old name of activation checkpointing
         model = load_model(folder, precision)
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
         recorder = Recorder(out, start, bar)
@@ -123,10 +127,13 @@ def _train(plan: Plan, section: SftSection, out: Path) -> None:
 
 
 def _save_adapter(model: Any, base: str, out: Path) -> None:
+    """Put the adapter in place by rename, naming its base as the recipe does and not by a path of this machine."""
     part = out / "adapter.part"
     shutil.rmtree(part, ignore_errors=True)
-    model.peft_config["default"].base_model_name_or_path = base  # not the path of this machine's cache
-    model.save_pretrained(str(part))
+    model.save_pretrained(str(part), save_embedding_layers=False)
+    config = read_json(part / "adapter_config.json")
+    config["target_modules"] = sorted(config["target_modules"])  # PEFT keeps a set: its order differs from run to run
+    write_json(part / "adapter_config.json", {**config, "base_model_name_or_path": base})
     (part / "README.md").unlink(missing_ok=True)  # PEFT's empty model card says nothing true
     part.rename(out / "adapter")
 

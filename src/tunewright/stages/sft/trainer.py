@@ -1,7 +1,7 @@
 """The seam to TRL: a narrow subclass of its `SFTTrainer` that weights the loss, and how it is configured.
 
-TRL's fused head gives per-token log-probabilities and the exact entropy without building the logits; only `compute_loss`
-is overridden, in the shape of the stock method of TRL 1.16. Without weighting the stock method runs itself.
+TRL's fused head gives per-token log-probabilities and the exact entropy without building the logits; only
+`compute_loss` is overridden, in the shape of the stock method of TRL 1.16. Without weighting the stock method runs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Return sum(-log p * w) / tokens of the optimizer step, w detached with mean 1; stock loss without weighting."""
+        """Return sum(-log p * w) / tokens of the step, w detached with mean 1; the stock loss without weighting."""
         if self._weighting is None or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs["use_cache"] = False

@@ -1,0 +1,71 @@
+"""New recipes load cleanly, whatever they are about."""
+
+import pytest
+
+from tunewright.recipe.load import load_recipe
+from tunewright.recipe.scaffold import Wish, finetune_recipe, new_recipe, quoted, recipe_name
+from tunewright.recipe.sections import is_name
+
+DATASETS = ["bfcl", "rows.jsonl", "my: rows #1.jsonl", "owner/data", "owner/data-2.0"]
+
+
+@pytest.fixture
+def save(tmp_path):
+    for name in DATASETS:
+        if name.endswith(".jsonl"):
+            (tmp_path / name).write_text("{}\n")
+
+    def load(text):
+        path = tmp_path / "new.yaml"
+        path.write_text(text)
+        return load_recipe(path)
+
+    return load
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("entropy_aware", [True, False])
+def test_a_new_recipe_loads(save, dataset, entropy_aware):
+    recipe = save(new_recipe(Wish("new", "owner/model", dataset, steps=30, entropy_aware=entropy_aware), "new.yaml"))
+    assert recipe.ids() == ["data", "before", "sft", "after", "compare"]
+    assert recipe.stages[2][1].steps == 30
+    assert recipe.stages[2][1].weighting.type == ("linear" if entropy_aware else "none")
+
+
+def test_a_new_recipe_opens_with_the_modeline_and_says_how_to_run_it():
+    text = new_recipe(Wish("new", "owner/model", "bfcl"), "recipes/new.yaml")
+    assert text.startswith("# yaml-language-server: $schema=./.tunewright/schema.json\n")
+    assert "tw run recipes/new.yaml" in text
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_recipe_of_the_one_liner_loads(save, dataset):
+    text = finetune_recipe("owner/model", dataset, name="quick", entropy_aware=True, epochs=0.5)
+    recipe = save(text)
+    assert [kind for kind, _ in recipe.stages] == ["data", "evaluate", "sft", "evaluate", "compare"]
+    assert {section.suite for kind, section in recipe.stages if kind == "evaluate"} == {
+        "tool-calls" if dataset == "bfcl" else "exact-match"
+    }
+    assert recipe.stages[2][1].epochs == 0.5
+    assert recipe.stages[2][1].weighting.model_dump() == {"type": "linear", "floor": 0.2}
+    assert recipe.stages[3][1].model == "sft"
+
+
+def test_the_one_liner_trains_three_epochs_unless_told_otherwise(save):
+    recipe = save(finetune_recipe("owner/model", "bfcl", name="quick", entropy_aware=False, epochs=None))
+    assert recipe.stages[2][1].epochs == 3
+
+
+@pytest.mark.parametrize("text", ["My Data.jsonl", "owner/Name-2", "2026", "../x/.jsonl", "///", "Ünicode", "a.b.YAML"])
+def test_any_text_makes_a_name(text):
+    assert is_name(recipe_name(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["a/b", "true", "1e5", "null", "a: b", "#x", "-x", "it's", 'a "b"', "...", "ä", "{x}", "a\nb"]
+)
+def test_a_quoted_text_is_read_back_as_it_was(load, text):
+    recipe = load(
+        f"recipe: a\nhypothesis: {quoted(text)}\nmodel: a/b\nstages:\n  - data: {{sources: [{{type: bfcl}}]}}\n"
+    )
+    assert recipe.hypothesis == text

@@ -1,0 +1,137 @@
+"""Rows from the Berkeley Function-Calling data, as the installed package has them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from importlib import metadata
+
+import pytest
+
+from tunewright.artifacts.dataset import ChatRow
+from tunewright.errors import EnvironmentProblem
+from tunewright.recipe.sections import BfclSource
+from tunewright.sources.bfcl import NoAcceptableValueError, first_acceptable, json_schema, read_bfcl
+from tunewright.sources.dropped import Dropped
+from tunewright.sources.read import read_source, source_identity, source_name
+
+CATEGORIES = ("simple_python", "live_simple", "multiple")
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[ChatRow | Dropped]:
+    return list(read_bfcl(CATEGORIES))
+
+
+def test_every_row_of_the_three_categories_is_read_and_two_have_no_right_call(rows):
+    dropped = [row for row in rows if isinstance(row, Dropped)]
+    assert len(rows) == 858
+    assert {row.id for row in dropped} == {"live_simple_106-63-0", "live_simple_112-68-0"}
+    assert {row.reason for row in dropped} == {"no acceptable value"}
+    assert Counter(row.meta["category"] for row in rows if isinstance(row, ChatRow)) == {
+        "simple_python": 400,
+        "live_simple": 256,
+        "multiple": 200,
+    }
+
+
+def test_a_row_has_its_tools_its_question_and_the_first_acceptable_call(rows):
+    row = rows[0]
+    assert row.id == "simple_python_0"
+    assert row.prompt == [
+        {"role": "user", "content": "Find the area of a triangle with a base of 10 units and height of 5 units."}
+    ]
+    function = {"name": "calculate_triangle_area", "arguments": {"base": 10, "height": 5, "unit": "units"}}
+    assert row.answer == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", "function": function}],
+    }
+    assert row.group == "calculate_triangle_area"
+    assert row.source == "bfcl"
+    assert row.tools[0]["function"]["parameters"]["type"] == "object"
+    assert row.meta["possible_answer"]["calculate_triangle_area"]["unit"] == ["units", ""]
+
+
+def test_no_python_type_name_is_left_in_a_schema_and_every_required_argument_is_known(rows):
+    def walk(schema):
+        assert schema.get("type") not in ("dict", "float", "tuple", "any")
+        for inner in [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]:
+            walk(inner)
+
+    for row in rows:
+        if isinstance(row, ChatRow):
+            for tool in row.tools:
+                walk(tool["function"]["parameters"])
+            called = row.answer["tool_calls"][0]["function"]
+            offered = {tool["function"]["name"]: tool["function"]["parameters"] for tool in row.tools}
+            assert set(called["arguments"]) <= set(offered[called["name"]]["properties"])
+
+
+def test_types_become_json_schema_at_every_depth_and_only_in_schemas():
+    schema = {
+        "type": "dict",
+        "properties": {
+            "type": {"type": "any", "description": "a property called type"},
+            "point": {"type": "tuple", "items": {"type": "float"}},
+            "inner": {"type": "dict", "properties": {"x": {"type": "float", "default": {"type": "dict"}}}},
+        },
+        "required": ["type"],
+    }
+    assert json_schema(schema) == {
+        "type": "object",
+        "properties": {
+            "type": {"description": "a property called type"},
+            "point": {"type": "array", "items": {"type": "number"}},
+            "inner": {"type": "object", "properties": {"x": {"type": "number", "default": {"type": "dict"}}}},
+        },
+        "required": ["type"],
+    }
+
+
+def test_the_first_acceptable_value_is_taken_at_every_depth():
+    acceptable = {
+        "plain": ["a", "b"],
+        "optional": ["", 7],
+        "later": [7, ""],
+        "zero": [0],
+        "no": [False],
+        "list": [["x", "y"], ["y"]],
+        "dict": [{"inner": ["i", "j"], "gone": ["", 1], "deep": [{"d": [1.5]}]}],
+        "records": [[{"field": ["age"]}, {"field": ["job"]}]],
+    }
+    assert first_acceptable(acceptable) == {
+        "plain": "a",
+        "later": 7,
+        "zero": 0,
+        "no": False,
+        "list": ["x", "y"],
+        "dict": {"inner": "i", "deep": {"d": 1.5}},
+        "records": [{"field": "age"}, {"field": "job"}],
+    }
+
+
+@pytest.mark.parametrize("acceptable", [{"a": []}, {"a": [{"b": []}]}, {"a": [[{"b": []}]]}])
+def test_an_empty_list_of_acceptable_values_has_no_right_call(acceptable):
+    with pytest.raises(NoAcceptableValueError):
+        first_acceptable(acceptable)
+
+
+def test_the_package_is_read_without_being_imported(rows):
+    assert rows
+    assert "bfcl_eval" not in sys.modules
+
+
+def test_the_identity_is_the_version_of_the_package():
+    source = BfclSource(type="bfcl")
+    assert source_identity(source) == f"bfcl-eval=={metadata.version('bfcl-eval')}"
+    assert source_name(source) == "bfcl"
+    assert next(iter(read_source(source))).source == "bfcl"
+
+
+def test_a_missing_package_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr("tunewright.sources.bfcl.PACKAGE", "bfcl-eval-that-is-not-there")
+    with pytest.raises(EnvironmentProblem, match="is not installed") as caught:
+        next(read_bfcl(CATEGORIES))
+    assert "pip install --no-deps" in str(caught.value)
+    assert "==2026.3.23" in str(caught.value)

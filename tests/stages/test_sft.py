@@ -1,0 +1,207 @@
+import json
+import random
+
+import pytest
+import torch
+
+from tunewright.artifacts.context import RunContext
+from tunewright.artifacts.dataset import Rows
+from tunewright.artifacts.files import write_jsonl
+from tunewright.chat.render import Renderer
+from tunewright.errors import DataError
+from tunewright.recipe.sections import LinearWeighting, SftSection
+from tunewright.stages.sft.batches import num_steps, plan_order
+from tunewright.stages.sft.stage import IGNORED, plan_training, sft
+
+
+def chat_rows(count=12):
+    for i in range(count):
+        question, answer = f"What is {i} plus {i}?" + " Please." * (i % 5), f"{i} plus {i} is {2 * i}."
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        yield {"id": f"r{i}", "messages": messages, "source": "test", "group": f"g{i}", "meta": {}}
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "train.jsonl"
+    write_jsonl(path, chat_rows())
+    return Rows(path=path)
+
+
+def section(toy_model, **fields):
+    options = {"rows": "data.train", "model": str(toy_model), "steps": 6, "batch_size": 2, "seed": 3, "save_every": 2}
+    return SftSection(**{**options, **fields})
+
+
+def trainer_for(toy_model, rows, out, weighting, **fields):
+    from transformers import AutoTokenizer
+
+    from tunewright.models.load import load_model
+    from tunewright.stages.sft.trainer import make_trainer
+
+    chosen = section(toy_model, weighting=weighting, **fields)
+    plan = plan_training(rows, chosen, Renderer.from_folder(toy_model))
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    model = load_model(toy_model, "float32")
+    return make_trainer(model, tokenizer, plan.examples, chosen, plan.steps, out, "float32", [])
+
+
+def adapter_weights(trainer):
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+def test_weight_one_trains_exactly_as_the_stock_trainer_does(toy_model, rows, tmp_path):
+    trained = []
+    for name, weighting in (("stock", {"type": "none"}), ("ones", {"type": "linear", "floor": 1.0})):
+        trainer = trainer_for(toy_model, rows, tmp_path / name, weighting, steps=3)
+        trainer.train()
+        trained.append(adapter_weights(trainer))
+    for name, stock in trained[0].items():
+        assert torch.equal(stock, trained[1][name]), name
+
+
+def test_entropy_weights_change_what_is_learned(toy_model, rows, tmp_path):
+    trained = []
+    for floor in (1.0, 0.0):
+        trainer = trainer_for(toy_model, rows, tmp_path / str(floor), {"type": "linear", "floor": floor}, steps=3)
+        trainer.train()
+        trained.append(adapter_weights(trainer))
+    assert any(not torch.equal(one, trained[1][name]) for name, one in trained[0].items())
+
+
+def test_the_weighted_loss_is_the_formula_on_the_full_logits(toy_model, rows, tmp_path):
+    trainer = trainer_for(toy_model, rows, tmp_path, {"type": "linear", "floor": 0.2})
+    batch = next(iter(trainer.get_train_dataloader()))
+    batch = {key: value for key, value in batch.items() if torch.is_tensor(value)}
+    loss = trainer.compute_loss(trainer.model, dict(batch))
+    logits = trainer.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    labels = batch["labels"][:, 1:]
+    mask = labels != IGNORED
+    log_probs = logits.double().log_softmax(-1)[mask]
+    entropy = -(log_probs.exp() * log_probs).sum(-1)
+    weights = 0.2 + 0.8 * entropy / entropy.mean()
+    nll = -log_probs.gather(1, labels[mask][:, None])[:, 0]
+    assert loss.item() == pytest.approx(((nll * weights).sum() / mask.sum()).item(), rel=1e-5)
+
+
+def test_training_leaves_adapter_metrics_and_events_and_no_checkpoints(toy_model, rows, tmp_path):
+    run = RunContext(quiet=True)
+    trained = sft(rows, section(toy_model), tmp_path / "out", run)
+    metrics = trained.metrics()
+    assert [row["step"] for row in metrics] == [1, 2, 3, 4, 5, 6]
+    wanted = {"loss", "learning_rate", "grad_norm", "entropy", "accuracy", "mean_weight", "tokens", "seconds"}
+    assert wanted | {"tokens_per_second"} <= set(metrics[0])
+    assert metrics[-1]["tokens"] == trained.tokens_seen
+    assert 0 < metrics[0]["entropy"] < 10.9  # at most ln(vocabulary)
+    assert (trained.adapter / "adapter_model.safetensors").is_file()
+    assert json.loads((trained.adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == str(toy_model)
+    assert list((tmp_path / "out" / "tb").glob("events*"))
+    assert not (tmp_path / "out" / "checkpoints").exists()
+    assert {verdict.name for verdict in run.verdicts} == {"loss_is_finite", "loss_fell"}
+
+
+def test_a_run_that_stopped_half_way_ends_in_the_same_adapter(toy_model, rows, tmp_path):
+    chosen = section(toy_model, weighting=LinearWeighting(type="linear"))
+    whole = sft(rows, chosen, tmp_path / "whole", RunContext(quiet=True))
+    half = tmp_path / "half"
+    with pytest.raises(Stopped):
+        train_until_step(5, toy_model, rows, chosen, half)
+    # as a kill leaves it: the newest checkpoint cut short, the metrics further than the one before it
+    assert (half / "checkpoints" / "checkpoint-4" / "complete").is_file()
+    (half / "checkpoints" / "checkpoint-5").mkdir()
+    assert len((half / "metrics.jsonl").read_text().splitlines()) == 5
+    resumed = sft(rows, chosen, half, RunContext(quiet=True))
+    assert resumed.adapter_sha256 == whole.adapter_sha256
+    assert [row["loss"] for row in resumed.metrics()] == [row["loss"] for row in whole.metrics()]
+    assert [row["step"] for row in resumed.metrics()] == [1, 2, 3, 4, 5, 6]
+
+
+class Stopped(Exception):
+    pass
+
+
+def train_until_step(step, toy_model, rows, chosen, out):
+    """Train as the stage does, and break off in the middle."""
+    from transformers import AutoTokenizer, TrainerCallback
+
+    from tunewright.models.load import load_model
+    from tunewright.progress import task
+    from tunewright.stages.sft.progress import Recorder
+    from tunewright.stages.sft.trainer import make_trainer
+
+    class Stop(TrainerCallback):
+        def on_log(self, args, state, control, **_):
+            if state.global_step == step:
+                raise Stopped
+
+    out.mkdir()
+    plan = plan_training(rows, chosen, Renderer.from_folder(toy_model))
+    with task("training", plan.steps) as bar:
+        recorder = Recorder(out, 0, bar)
+        tokenizer = AutoTokenizer.from_pretrained(toy_model)
+        model = load_model(toy_model, "float32")
+        options = (chosen, plan.steps, out, "float32", [recorder, Stop()])
+        make_trainer(model, tokenizer, plan.examples, *options).train()
+
+
+def test_two_runs_of_the_same_section_give_the_same_adapter(toy_model, rows, tmp_path):
+    hashes = {
+        sft(rows, section(toy_model), tmp_path / name, RunContext(quiet=True)).adapter_sha256 for name in ("a", "b")
+    }
+    assert len(hashes) == 1
+
+
+def test_only_answer_and_end_of_turn_are_labels(toy_model, rows):
+    renderer = Renderer.from_folder(toy_model)
+    plan = plan_training(rows, section(toy_model), renderer)
+    for example in plan.examples:
+        kept = [token for token in example["labels"] if token != IGNORED]
+        assert kept[-1] in renderer.stop_token_ids
+        assert renderer.decode(kept).strip().endswith(".")
+        assert len(example["labels"]) == len(example["input_ids"])
+
+
+def test_a_row_longer_than_the_context_is_refused_by_name(toy_model, tmp_path):
+    path = tmp_path / "long.jsonl"
+    messages = [{"role": "user", "content": "word " * 600}, {"role": "assistant", "content": "yes"}]
+    write_jsonl(path, [{"id": "the-long-one", "messages": messages}])
+    with pytest.raises(DataError, match="the-long-one") as caught:
+        sft(Rows(path=path), section(toy_model), tmp_path / "out", RunContext(quiet=True))
+    assert "at most 512" in str(caught.value)
+
+
+def test_no_rows_are_refused(toy_model, tmp_path):
+    path = tmp_path / "none.jsonl"
+    path.touch()
+    with pytest.raises(DataError, match="no rows to train on"):
+        sft(Rows(path=path), section(toy_model), tmp_path / "out", RunContext(quiet=True))
+
+
+def test_three_passes_see_every_row_three_times():
+    order = plan_order([5] * 10, batch_size=2, num_rows=30, seed=1)
+    assert sorted(order) == sorted(list(range(10)) * 3)
+
+
+def test_the_order_depends_on_the_seed_alone():
+    lengths = list(range(40))
+    assert plan_order(lengths, 4, 60, 1) == plan_order(lengths, 4, 60, 1)
+    assert plan_order(lengths, 4, 60, 1) != plan_order(lengths, 4, 60, 2)
+
+
+def test_batches_hold_rows_of_similar_length():
+    rng = random.Random(0)
+    lengths = [rng.randint(10, 400) for _ in range(256)]
+    order = plan_order(lengths, 4, 256, 0)
+
+    def padded(rows):
+        return sum(4 * max(lengths[i] for i in rows[at : at + 4]) for at in range(0, 256, 4))
+
+    shuffled = rng.sample(range(256), 256)
+    assert padded(order) < 0.75 * padded(shuffled)
+
+
+def test_steps_come_from_epochs_and_rows():
+    assert num_steps(100, 8, None, 2) == 25
+    assert num_steps(101, 8, None, 1) == 13
+    assert num_steps(3, 8, None, 0.1) == 1
+    assert num_steps(100, 8, 60, None) == 60

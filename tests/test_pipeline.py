@@ -1,0 +1,217 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tunewright.artifacts.files import write_jsonl
+from tunewright.artifacts.record import read_record
+from tunewright.artifacts.rundir import RunFolder, runs_of
+from tunewright.errors import EnvironmentProblem, GateFailed, RunFolderError
+from tunewright.pipeline import plan, run_recipe
+from tunewright.recipe.load import load_recipe
+
+STAGES = ("1-data", "2-before", "3-sft", "4-after", "5-compare")
+
+
+@pytest.fixture
+def recipe_file(toy_model, tmp_path):
+    rows = [
+        {
+            "id": f"r{i}",
+            "messages": [{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": f"It is {i}."}],
+        }
+        for i in range(40)
+    ]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    path = tmp_path / "toy.yaml"
+    path.write_text(
+        f"""\
+recipe: toy
+hypothesis: none; this is a test
+model: {toy_model}
+stages:
+  - data: {{sources: [{{type: jsonl, path: rows.jsonl}}], split: {{test: 12}}}}
+  - evaluate: {{id: before, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
+  - sft: {{rows: data.train, steps: 12, batch_size: 2, save_every: 2, weighting: {{type: linear}}}}
+  - evaluate: {{id: after, model: sft, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
+  - compare: {{baseline: before, candidate: after}}
+"""
+    )
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "runs"
+
+
+def run(recipe_file, root, *overrides, **options):
+    return run_recipe(load_recipe(recipe_file, overrides), root=root, quiet=True, **options)
+
+
+def outcome(folder: RunFolder):
+    """What must not depend on how often a run was interrupted."""
+    scores = {name: sorted(row.model_dump_json(exclude={"seconds"}) for row in folder.artifact(name).rows())
+              for name in ("before", "after")}  # fmt: skip
+    return scores, folder.artifact("sft").adapter_sha256, folder.artifact("compare").model_dump(mode="json")
+
+
+def test_a_run_leaves_a_record_for_every_stage(recipe_file, root):
+    done = run(recipe_file, root, text="as written")
+    assert [record.id for record in done.records()] == ["data", "before", "sft", "after", "compare"]
+    assert (root / "toy" / "latest").resolve() == done.path.resolve()
+    assert done.state["status"] == "done"
+    assert (done.path / "recipe.yaml").read_text() == "as written"
+    for name in STAGES:
+        record = read_record(done.path / name)
+        assert record.provenance.attempts == 1
+        assert not (done.path / name / "started.json").exists()
+    assert read_record(done.path / "4-after").inputs["sft"].path == "3-sft"
+
+
+def test_the_same_recipe_again_runs_nothing_and_makes_no_second_folder(recipe_file, root):
+    first = run(recipe_file, root)
+    records = [(first.path / name / "record.json").read_bytes() for name in STAGES]
+    second = run(recipe_file, root)
+    assert second.path == first.path
+    assert [(first.path / name / "record.json").read_bytes() for name in STAGES] == records
+
+
+def test_a_changed_field_runs_its_stage_and_what_follows_and_reuses_the_rest(recipe_file, root):
+    run(recipe_file, root)
+    second = run(recipe_file, root, "sft.steps=4")
+    status = {stage["id"]: stage["status"] for stage in second.state["stages"]}
+    assert status == {"data": "reused", "before": "reused", "sft": "done", "after": "done", "compare": "done"}
+    assert (second.path / "1-data").is_symlink()
+    assert os.readlink(second.path / "1-data") == "../1/1-data"
+    why = next(stage["why"] for stage in second.state["stages"] if stage["id"] == "sft")
+    assert "steps: 12 -> 4" in why
+    assert "run toy/1 differs" in why
+
+
+def test_a_name_or_a_saving_interval_is_no_difference(recipe_file, root):
+    first = [stage.fingerprint for stage in plan(load_recipe(recipe_file))]
+    assert [stage.fingerprint for stage in plan(load_recipe(recipe_file, ["sft.save_every=5"]))] == first
+
+
+def test_changed_rows_are_noticed_though_the_recipe_is_the_same(recipe_file, root):
+    first = run(recipe_file, root)
+    rows = recipe_file.parent / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("It is 3.", "It is three."))
+    second = run(recipe_file, root)
+    assert second.path != first.path
+    assert {stage["status"] for stage in second.state["stages"]} == {"done"}
+
+
+def test_a_run_folder_can_be_moved(recipe_file, root, tmp_path):
+    done = run(recipe_file, root)
+    before = outcome(done)
+    (tmp_path / "elsewhere").mkdir()
+    done.path.rename(tmp_path / "elsewhere" / "1")
+    assert outcome(RunFolder(tmp_path / "elsewhere" / "1")) == before
+
+
+def test_two_runs_cannot_write_one_folder(recipe_file, root):
+    done = run(recipe_file, root)
+    with done.locked(), pytest.raises(RunFolderError, match=f"being written by process {os.getpid()}"):
+        run(recipe_file, root)
+
+
+def test_a_failed_gate_stops_the_run_and_allow_lets_it_pass(recipe_file, root):
+    hard = ["compare.require={metric: exact_match, better_by: 0.9}"]
+    with pytest.raises(GateFailed, match="better_than_baseline"):
+        run(recipe_file, root, *hard)
+    folder = runs_of("toy", root)[-1]
+    assert folder.state["status"] == "failed"
+    assert "better_than_baseline" in folder.state["error"]
+    passed = run(recipe_file, root, *hard, allow=["better_than_baseline"])
+    assert passed.path == folder.path
+    assert passed.state["status"] == "done"
+    assert passed.state["allowed"] == ["better_than_baseline"]
+
+
+def test_a_full_disk_is_told_and_nothing_half_done_is_taken_for_done(recipe_file, root):
+    run(recipe_file, root, "sft.steps=2")
+    folder = runs_of("toy", root)[-1]
+    stage = folder.path / "5-compare"
+    (stage / "record.json").unlink()
+    (stage / "comparison.json").unlink()
+    after = folder.path / "4-after"
+    (after / "record.json").unlink()
+    (after / "answers.jsonl").unlink()
+    fingerprint = plan(load_recipe(recipe_file, ["sft.steps=2"]))[3].fingerprint
+    started = {"fingerprint": fingerprint, "start": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "attempts": 1}
+    (after / "started.json").write_text(json.dumps(started))
+    (after / "answers.jsonl").symlink_to("/dev/full")
+    with pytest.raises(EnvironmentProblem, match="no room left"):
+        run(recipe_file, root, "sft.steps=2")
+    assert not (after / "record.json").exists()
+    (after / "answers.jsonl").unlink()
+    done = run(recipe_file, root, "sft.steps=2")
+    assert done.path == folder.path
+    assert read_record(after).provenance.attempts == 3
+
+
+def test_a_place_that_cannot_be_written_is_told(recipe_file, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(RunFolderError, match="cannot write there"):
+        run(recipe_file, tmp_path / "file" / "runs")
+
+
+def test_a_damaged_record_is_told_with_its_place(recipe_file, root):
+    done = run(recipe_file, root)
+    (done.path / "1-data" / "record.json").write_text('{"kind": "data"}')
+    with pytest.raises(RunFolderError, match=r"1-data/record\.json"):
+        run(recipe_file, root)
+
+
+def start(recipe_file, root):
+    command = [sys.executable, "-m", "tunewright", "run", str(recipe_file), "--output", str(root)]
+    environment = {**os.environ, "TERM": "dumb"}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True)
+
+
+def wait_for(path: Path, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    assert path.exists() or process.poll() is not None
+
+
+def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(recipe_file, root, tmp_path):
+    undisturbed = outcome(run(recipe_file, tmp_path / "undisturbed"))
+    folder = root / "toy" / "1"
+    moments = (
+        folder / "1-data" / "started.json",
+        folder / "2-before" / "answers.jsonl",
+        folder / "3-sft" / "checkpoints" / "checkpoint-4",
+        folder / "4-after" / "started.json",
+    )
+    for moment in moments:
+        process = start(recipe_file, root)
+        wait_for(moment, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+    process = start(recipe_file, root)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "goes on where it stopped" in errors or "done already" in errors
+    assert outcome(RunFolder(folder)) == undisturbed
+    assert not (root / "toy" / "2").exists()
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(recipe_file, root):
+    process = start(recipe_file, root)
+    wait_for(root / "toy" / "1" / "3-sft" / "started.json", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "To go on: tw run" in errors
+    assert "Traceback" not in errors
+    assert RunFolder(root / "toy" / "1").state["status"] == "stopped"
