@@ -20,6 +20,18 @@ stages:
   - compare:  {baseline: before, candidate: after, require: {metric: args_exact, better_by: 0.1}}
 """
 
+SIX = """\
+recipe: six
+sead: 7
+model: smollm2-135m-instruct
+stages:
+  - data: {sources: [{type: bfcl}], split: {tst: 150}}
+  - evalute: {id: before, suite: tool-calls, rows: data.test}
+  - sft: {rows: data.train, steps: sixty, rank: 8}
+  - evaluate: {id: after, model: sft, suite: tool-calls, rows: data.test}
+  - compare: {baseline: befor, candidate: after}
+"""
+
 Problems = Callable[..., list[RecipeProblem]]
 
 

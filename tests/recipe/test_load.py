@@ -4,22 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.recipe.conftest import GOOD, SIX, replaced
 
-from tests.recipe.conftest import GOOD, replaced
 from tunewright.errors import RecipeError, UserError
 from tunewright.recipe.load import load_recipe
-
-SIX = """\
-recipe: six
-sead: 7
-model: smollm2-135m-instruct
-stages:
-  - data: {sources: [{type: bfcl}], split: {tst: 150}}
-  - evalute: {id: before, suite: tool-calls, rows: data.test}
-  - sft: {rows: data.train, steps: sixty, rank: 8}
-  - evaluate: {id: after, model: sft, suite: tool-calls, rows: data.test}
-  - compare: {baseline: befor, candidate: after}
-"""
 
 
 def place(problem):
@@ -55,7 +43,7 @@ def test_the_problems_come_in_the_order_of_the_file(problems):
 
 def test_a_message_holds_place_finding_expectation_and_example(problems):
     [text] = [problem.render() for problem in problems(replaced("steps: 60", "steps: sixty"))]
-    assert 'recipe.yaml:7:40: `sft.steps` is the text "sixty"' in text
+    assert 'recipe.yaml:7:41: `sft.steps` is the text "sixty"' in text
     assert "expected: a whole number, at least 1" in text
     assert "example: " in text
 
@@ -272,7 +260,7 @@ def test_a_reference_that_cannot_be_is_told(problems, old, new, seen, suggestion
 def test_a_reference_in_a_list_is_told_at_its_own_place(problems):
     [problem] = problems(replaced("candidate: after", "candidate: after, beside: [before, befor]"))
     assert problem.path == "compare.beside.1"
-    assert place(problem) == (9, 70)
+    assert place(problem) == (9, 69)
 
 
 @pytest.mark.parametrize("model", ["owner/name", "owner/name@main", "some.gguf", ".", "smollm2-135m-instruct"])

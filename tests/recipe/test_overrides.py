@@ -1,8 +1,8 @@
 """`--set`: one override path, the same checks as the file."""
 
 import pytest
-
 from tests.recipe.conftest import GOOD
+
 from tunewright.recipe.load import load_recipe
 
 

@@ -5,17 +5,68 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.recipe.conftest import GOOD
+
 from tunewright.errors import TunewrightError
 from tunewright.recipe.load import load_recipe
 
 SNIPPETS = st.sampled_from(
-    ["\t", ":", ": ", "- ", "[", "]", "{", "}", "&a ", "*a", "!!int ", "!!python/object:os.system ", "%YAML 9\n", "%TAG ! x\n",
-     "|\n", ">-\n", "'", '"', '"\\ud800"', '"\\0"', "\x00", "\ufeff", "\u2028", "---\n", "...\n", "<<: ", "? ", "~", ".inf", ".nan",
-     "1e999", "0x" + "f" * 5000, "9" * 5000, "0b", "0o9", "-", "+", "1__", "2001-12-14t21:59:43.10-05:00", "=", "#", "null", "true",
-     "type: ", "stages: ", "id: ", "path: ", "model: ", "steps: ", "data.train", "bfcl", "jsonl", "x" * 300]
-)  # fmt: skip
+    [
+        "\t",
+        ":",
+        ": ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a ",
+        "*a",
+        "!!int ",
+        "!!python/object:os.system ",
+        "%YAML 9\n",
+        "%TAG ! x\n",
+        "|\n",
+        ">-\n",
+        "'",
+        '"',
+        '"\\ud800"',
+        '"\\0"',
+        "\x00",
+        "\ufeff",
+        "\u2028",
+        "---\n",
+        "...\n",
+        "<<: ",
+        "? ",
+        "~",
+        ".inf",
+        ".nan",
+        "1e999",
+        "0x" + "f" * 5000,
+        "9" * 5000,
+        "0b",
+        "0o9",
+        "-",
+        "+",
+        "1__",
+        "2001-12-14t21:59:43.10-05:00",
+        "=",
+        "#",
+        "null",
+        "true",
+        "type: ",
+        "stages: ",
+        "id: ",
+        "path: ",
+        "model: ",
+        "steps: ",
+        "data.train",
+        "bfcl",
+        "jsonl",
+        "x" * 300,
+    ]
+)
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -1,4 +1,7 @@
-"""The JSON Schema takes what `load_recipe` takes. The small validator here knows the keywords the schema uses, no more."""
+"""The JSON Schema takes what `load_recipe` takes.
+
+The small validator here knows the keywords the schema uses, and no more.
+"""
 
 import json
 import re
@@ -6,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-
 from tests.recipe.conftest import GOOD, replaced
+
 from tunewright.recipe.scaffold import Wish, new_recipe
 from tunewright.recipe.schema import recipe_schema
 
@@ -131,4 +134,4 @@ def test_every_property_is_described():
 def test_it_is_plain_json_of_the_2020_dialect_with_no_dangling_reference():
     text = json.dumps(SCHEMA)
     assert SCHEMA["$schema"].endswith("2020-12/schema")
-    assert {name for name in re.findall(r"#/\$defs/(\w+)", text)} <= set(SCHEMA["$defs"])
+    assert set(re.findall(r"#/\$defs/(\w+)", text)) <= set(SCHEMA["$defs"])

@@ -68,7 +68,7 @@ def test_the_counted_tokens_are_those_of_the_renderer(bfcl, smollm2_folder):
 
 def test_the_samples_show_three_train_rows_with_their_mask(bfcl):
     dataset, _ = bfcl
-    samples = json.loads((dataset.folder / "samples.json").read_text())
+    samples = json.loads((dataset.folder / "samples.json").read_text())["rows"]
     assert [sample["id"] for sample in samples] == [row.id for row in dataset.part("train").load(3)]
     trained = "".join(piece for piece, counts in samples[0]["pieces"] if counts)
     assert trained.startswith('<tool_call>{"name": ')

@@ -114,17 +114,22 @@ def _reference_problem(value: str, ref: Ref, draft: Draft, inner: KeyPath, recip
     unclear = stage is not None and stage.kind is None
     if value in right or unclear or (ref.or_model and stage is None and _is_model(value)):
         return None
-    seen = _why(value, part, stage, draft, recipe, ref)
-    others = [*right, *ALIASES] if ref.or_model else right
-    whole = stage is not None and not part and any(target in right for target in stage.targets)
-    suggestion = " or ".join(stage.targets) if stage and whole else nearest(value, others) or _sole(right, ref)
     return recipe.problem(
-        draft, inner, seen, suggestion=suggestion, expected=_expected(ref, right), example=EXAMPLES.get(str(draft.kind))
+        draft,
+        inner,
+        _why(value, part, stage, draft, recipe, ref),
+        suggestion=_meant_reference(value, stage if not part else None, right, ref),
+        expected=_expected(ref, right),
+        example=EXAMPLES.get(str(draft.kind)),
     )
 
 
-def _sole(right: list[str], ref: Ref) -> str | None:
-    return right[0] if len(right) == 1 and not ref.or_model else None
+def _meant_reference(value: str, whole: Draft | None, right: list[str], ref: Ref) -> str | None:
+    """Return what a wrong reference probably meant. `whole` is the stage it names without saying which part."""
+    if whole is not None and set(whole.targets) <= set(right):
+        return " or ".join(whole.targets)
+    sole = right[0] if len(right) == 1 and not ref.or_model else None
+    return nearest(value, [*right, *ALIASES] if ref.or_model else right) or sole
 
 
 def _why(value: str, part: str, stage: Draft | None, draft: Draft, recipe: Draftings, ref: Ref) -> str:

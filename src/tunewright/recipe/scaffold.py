@@ -153,7 +153,8 @@ def source_line(dataset: str) -> str:
 
 def quoted(text: str) -> str:
     """Return `text` as a YAML value that is read back as the same text."""
-    plain = re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*", text) is not None and parse(text, "").value == text
+    simple = re.fullmatch(r"[./]*[A-Za-z0-9_][A-Za-z0-9_./-]*", text) is not None
+    plain = simple and parse(text, "").value == text  # `true`, `1e5` and `null` look simple and are no text
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 

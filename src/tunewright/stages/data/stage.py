@@ -143,7 +143,12 @@ def _write(out: Path, train: Sequence[MeasuredRow], test: Sequence[MeasuredRow],
     write_jsonl(out / "train.jsonl", (_as_json(item.row) for item in train))
     write_jsonl(out / "test.jsonl", (_as_json(item.row) for item in test))
     samples = marked_rows([item.row for item in train[:NUM_SAMPLES]], renderer)
-    write_json(out / "samples.json", [{"id": row_id, "pieces": pieces} for row_id, pieces in samples])
+    shown = {
+        "template_sha256": renderer.template_sha256,
+        "tools_in_template": renderer.tools_in_template,
+        "rows": [{"id": row_id, "pieces": pieces} for row_id, pieces in samples],
+    }
+    write_json(out / "samples.json", shown)
 
 
 def _as_json(row: ChatRow) -> dict[str, Any]:
