@@ -3,7 +3,7 @@
 No pipeline, no records, no resume: just the six steps in order, each with the same parts that `tw run recipes/tour.yaml`
 is made of, and so with the same scores.
 
-    python examples/read_me_first.py              about ten minutes on two cores
+    python examples/read_me_first.py                           about eight minutes on two cores
     python examples/read_me_first.py --steps 2 --limit 4       a quick look, which shows nothing
 """
 
@@ -61,7 +61,7 @@ def measure(model, renderer: Renderer, rows: list, shots: list = ()) -> list[dic
     examples = [(shot.messages, shot.tools) for shot in shots]
     prompts = [Prompt(row.id, tuple(renderer.prompt(row.prompt, row.tools, examples))) for row in rows]
     backend = HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, batch_size=50)
-    answers = {c.id: renderer.decode(c.token_ids) for batch in backend.generate(prompts, Sampling(128)) for c in batch}
+    answers = {c.id: renderer.decode(c.token_ids) for batch in backend.generate(prompts, Sampling(96)) for c in batch}
     return [score_tool_calls(answers[row.id], row).scores for row in rows]
 
 
@@ -122,8 +122,16 @@ def compare(before: list[dict], after: list[dict], groups: list[str]) -> dict[st
     tests = {}
     for metric in METRICS:
         old, new = [s[metric] for s in before], [s[metric] for s in after]
-        gained, lost = sum(n > o for o, n in zip(old, new, strict=True)), sum(n < o for o, n in zip(old, new, strict=True))
-        tests[metric] = {"baseline": sum(old) / len(old), "candidate": sum(new) / len(new), "gained": gained, "lost": lost}
+        gained, lost = (
+            sum(n > o for o, n in zip(old, new, strict=True)),
+            sum(n < o for o, n in zip(old, new, strict=True)),
+        )
+        tests[metric] = {
+            "baseline": sum(old) / len(old),
+            "candidate": sum(new) / len(new),
+            "gained": gained,
+            "lost": lost,
+        }
         if metric == "call_f1":
             p = permutation_p([n - o for o, n in zip(old, new, strict=True)], groups, SEED)
         else:

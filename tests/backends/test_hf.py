@@ -20,7 +20,10 @@ def prompts(shared=()):
     return [Prompt(id=f"p{i}", token_ids=(*shared, *row)) for i, row in enumerate(rows)]
 
 
-def answers(backend, asked, sampling=Sampling(12), done=frozenset()):
+TWELVE = Sampling(12)
+
+
+def answers(backend, asked, sampling=TWELVE, done=frozenset()):
     return {c.id: c for batch in backend.generate(asked, sampling, done) for c in batch}
 
 

@@ -65,5 +65,9 @@ def test_an_example_is_nested_as_it_stands_in_a_stage():
     assert example_for(("sft", "learning_rate")) == "learning_rate: 1e-3"
 
 
+def test_an_example_inside_a_mapping_of_several_types_shows_its_type():
+    assert example_for(("sft", "weighting", "floor")) == "weighting: {type: linear, floor: 0.2}"
+
+
 def test_defaults_are_written_as_yaml():
     assert as_yaml({"a": 0.001, "b": ("x", True), "c": None, "d": ""}) == '{a: 0.001, b: [x, true], c: null, d: ""}'

@@ -94,7 +94,9 @@ def test_training_leaves_adapter_metrics_and_events_and_no_checkpoints(toy_model
     assert metrics[-1]["tokens"] == trained.tokens_seen
     assert 0 < metrics[0]["entropy"] < 10.9  # at most ln(vocabulary)
     assert (trained.adapter / "adapter_model.safetensors").is_file()
-    assert json.loads((trained.adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == str(toy_model)
+    assert json.loads((trained.adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
+        toy_model
+    )
     assert list((tmp_path / "out" / "tb").glob("events*"))
     assert not (tmp_path / "out" / "checkpoints").exists()
     assert {verdict.name for verdict in run.verdicts} == {"loss_is_finite", "loss_fell"}

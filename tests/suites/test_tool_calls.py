@@ -25,7 +25,9 @@ def test_the_gold_answer_scores_full():
     assert set(score_tool_calls(said(AREA), row(AREA)).scores.values()) == {1.0}
 
 
-@pytest.mark.parametrize("answer", ["", "The area is 25.", '{"name": "area", "arguments": {}}', "<tool_call></tool_call>"])
+@pytest.mark.parametrize(
+    "answer", ["", "The area is 25.", '{"name": "area", "arguments": {}}', "<tool_call></tool_call>"]
+)
 def test_empty_and_canned_answers_score_nothing(answer):
     scored = score_tool_calls(answer, row(AREA))
     assert set(scored.scores.values()) == {0.0}

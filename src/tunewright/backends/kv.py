@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION = "tunewright_grouped"
-ROOM_TOKENS = 64
+ROOM_TOKENS = 128  # a growing copy costs a whole step; answers are seldom longer than this
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here

@@ -15,7 +15,8 @@ from typing import Annotated, Any, get_args, get_origin
 from tunewright.errors import RecipeProblem
 from tunewright.models.find import ALIASES, may_be_model
 from tunewright.recipe.document import Document, KeyPath, dotted
-from tunewright.recipe.explain import Part, example_for, members, nearest
+from tunewright.recipe.explain import example_for, members, nearest
+from tunewright.recipe.faults import Part
 from tunewright.recipe.sections import EXAMPLES, MAKES, PARTS, SECTIONS, Ref, Section
 from tunewright.suites import METRICS
 

@@ -16,7 +16,8 @@ from typing import Any
 from tunewright.errors import RecipeError, RecipeProblem
 from tunewright.recipe import document as doc
 from tunewright.recipe.document import Document, KeyPath
-from tunewright.recipe.explain import Part, check, nearest, shown, validate
+from tunewright.recipe.explain import nearest, shown
+from tunewright.recipe.faults import Part, check, validate
 from tunewright.recipe.links import Draft, Draftings, find_problems
 from tunewright.recipe.overrides import apply_overrides
 from tunewright.recipe.sections import EXAMPLES, SECTIONS, Header, Recipe, resolve

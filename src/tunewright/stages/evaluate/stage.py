@@ -86,16 +86,16 @@ def evaluate(
 
 
 def pick_shots(rows: Rows | None, section: EvaluateSection) -> list[ChatRow]:
-    """Return the worked examples: `section.shots` rows drawn with the seed from the shorter half, one a group.
+    """Return the worked examples: `section.shots` rows drawn with the seed from the shortest quarter, one a group.
 
-    The shorter half, since every prompt pays for them; one a group, so that they differ.
+    The shortest quarter, since every prompt pays for them; one a group, so that they differ.
     """
     if rows is None or section.shots == 0:
         return []
     by_length = sorted(rows.load(), key=lambda row: (len(str(row.messages)) + len(str(row.tools)), row.id))
-    half = by_length[: max(section.shots, len(by_length) // 2)]
-    random.Random(section.seed).shuffle(half)
-    one_a_group = list({row.group: row for row in half}.values())
+    short = by_length[: max(2 * section.shots, len(by_length) // 4)]
+    random.Random(section.seed).shuffle(short)
+    one_a_group = list({row.group: row for row in short}.values())
     if len(one_a_group) < section.shots:
         raise DataError(
             f"{len(one_a_group)} groups to draw {section.shots} worked examples from",

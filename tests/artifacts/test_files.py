@@ -1,0 +1,84 @@
+import json
+
+import pytest
+
+from tunewright.artifacts.files import JsonlAppender, read_json, read_jsonl, write_json, write_jsonl, write_text
+from tunewright.errors import DataError, EnvironmentProblem, RunFolderError
+
+
+def test_a_broken_line_is_named_with_its_number(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n' * 16 + '{"a": \n')
+    with pytest.raises(DataError, match=r"rows\.jsonl:17: broken JSON"):
+        list(read_jsonl(path))
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("[1, 2]\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: a JSON list"):
+        list(read_jsonl(path))
+
+
+def test_bytes_that_are_no_utf8_are_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": "\xff"}\n')
+    with pytest.raises(DataError, match="not UTF-8"):
+        list(read_jsonl(path))
+
+
+def test_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n\n{"a": 2}\n')
+    assert list(read_jsonl(path)) == [(1, {"a": 1}), (3, {"a": 2})]
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    rows = [{"text": "süß \u2028 </script> 🎈"}, {"n": 1.5}]
+    assert write_jsonl(tmp_path / "rows.jsonl", rows) == 2
+    assert [row for _, row in read_jsonl(tmp_path / "rows.jsonl")] == rows
+
+
+def test_nothing_is_left_beside_a_file_that_could_not_be_written(tmp_path):
+    write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a.json", {"new": float("nan")})
+    assert read_json(tmp_path / "a.json") == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_rows_that_break_off_do_not_replace_the_old_file(tmp_path):
+    write_jsonl(tmp_path / "rows.jsonl", [{"old": 1}])
+
+    def rows():
+        yield {"new": 1}
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        write_jsonl(tmp_path / "rows.jsonl", rows())
+    assert [row for _, row in read_jsonl(tmp_path / "rows.jsonl")] == [{"old": 1}]
+
+
+def test_a_full_disk_is_a_clean_error():
+    from pathlib import Path
+
+    with pytest.raises(EnvironmentProblem, match="no room left"), JsonlAppender(Path("/dev/full")) as log:
+        log.append([{"a": 1}])
+
+
+def test_a_place_that_cannot_be_written_is_a_clean_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="cannot write there"):
+        write_text(tmp_path / "file" / "inside.txt", "text")
+
+
+def test_a_line_that_a_kill_cut_short_is_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with JsonlAppender(path) as log:
+        log.append([{"n": 1}, {"n": 2}])
+    with path.open("a") as file:
+        file.write('{"n": 3')
+    with JsonlAppender(path) as log:
+        assert log.existing == [{"n": 1}, {"n": 2}]
+        log.append([{"n": 4}])
+    assert [json.loads(line)["n"] for line in path.read_text().splitlines()] == [1, 2, 4]

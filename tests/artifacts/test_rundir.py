@@ -1,0 +1,51 @@
+import pytest
+
+from tunewright.artifacts.provenance import redact
+from tunewright.artifacts.rundir import find_run, link, new_run, runs_of
+from tunewright.errors import RunFolderError
+
+
+def made(root, name="tour"):
+    run = new_run(name, root)
+    run.write_state({"status": "done"})
+    return run
+
+
+def test_runs_are_numbered_in_order_and_never_twice(tmp_path):
+    assert [made(tmp_path).path.name for _ in range(11)] == [str(n) for n in range(1, 12)]
+    assert [run.path.name for run in runs_of("tour", tmp_path)][-2:] == ["10", "11"]
+
+
+def test_a_run_is_found_by_folder_by_number_and_by_name(tmp_path):
+    first, second = made(tmp_path), made(tmp_path)
+    link(tmp_path / "tour" / "latest", "2")
+    assert find_run(str(first.path), tmp_path).path == first.path
+    assert find_run("tour/1", tmp_path).path == first.path
+    assert find_run("tour", tmp_path).path == second.path
+
+
+def test_an_unknown_run_lists_those_there_are(tmp_path):
+    made(tmp_path)
+    with pytest.raises(RunFolderError, match="tour/1"):
+        find_run("tuor", tmp_path)
+
+
+def test_a_lock_can_be_taken_once_and_again_after_it_was_given_back(tmp_path):
+    run = made(tmp_path)
+    with run.locked(), pytest.raises(RunFolderError, match="being written"), run.locked():
+        pass
+    with run.locked():
+        pass
+
+
+def test_logs_of_earlier_attempts_stay(tmp_path):
+    run = made(tmp_path)
+    first, second = run.open_log(), run.open_log()
+    assert (first.name, second.name) == ("attempt-1.log", "attempt-2.log")
+    assert (run.path / "logs" / "latest").resolve() == second.resolve()
+
+
+@pytest.mark.parametrize("secret", ["hf_abcdefghijklmnop", "sk-abcdefghijklmnop", "ghp_abcdefghijklmnop"])
+def test_secrets_do_not_reach_a_record(secret):
+    assert secret not in redact(f"--set data.token={secret} and more")
+    assert redact("https://me:pass@host/x") == "https://***@host/x"
