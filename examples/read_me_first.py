@@ -1,7 +1,7 @@
 """The tour as one flat script, for reading: a small model learns to call tools, and the numbers say by how much.
 
-No pipeline, no records, no resume: just the six steps in order, each with the same parts that `tw run recipes/tour.yaml`
-is made of, and so with the same scores.
+No pipeline, no records, no resume: just the steps in order, each with the same parts that `tw run recipes/tour.yaml` is
+made of, and so with the same scores.
 
     python examples/read_me_first.py                           about eight minutes on two cores
     python examples/read_me_first.py --steps 2 --limit 4       a quick look, which shows nothing
@@ -36,8 +36,8 @@ from tunewright.stats.paired import holm, mcnemar_exact, newcombe_paired, permut
 from tunewright.suites.tool_calls import score_tool_calls
 
 SEED = 7
-MAX_TOKENS, TEST_ROWS = 320, 150
-BATCH, LEARNING_RATE, FLOOR = 2, 1e-3, 0.2
+MAX_TOKENS, TEST_ROWS = 384, 150
+BATCH, LEARNING_RATE, FLOOR = 4, 1e-3, 0.5
 METRICS = ("valid_json", "name_match", "args_exact", "call_f1")
 
 warnings.simplefilter("ignore", FutureWarning)
@@ -146,7 +146,7 @@ def compare(before: list[dict], after: list[dict], groups: list[str]) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=180)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--limit", type=int, default=None, help="test rows")
     options = parser.parse_args()
     folder = model_folder("smollm2-135m-instruct")
