@@ -1,4 +1,4 @@
-"""Write the references that are made from the code: docs/recipe.md, docs/cli.md, docs/errors.md.
+"""Write the references that are made from the code: recipe.md, recipe.schema.json, cli.md, errors.md.
 
     python docs/generate.py            write them
     python docs/generate.py --check    write nothing; exit 1 if one is stale
@@ -9,6 +9,7 @@ Nothing here depends on the machine, the terminal or the day, so the same code a
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tunewright import errors
 from tunewright.cli.main import PROGRAM, VERBS, command_of, help_text
 from tunewright.errors import TunewrightError
 from tunewright.recipe.explain import Entry, example_for, walk
+from tunewright.recipe.schema import recipe_schema
 from tunewright.recipe.sections import EXAMPLES, MAKES, PARTS, SECTIONS, Header
 
 HERE = Path(__file__).parent
@@ -30,14 +32,19 @@ TAG_HELP = "which of the kinds this is"
 
 def main(arguments: list[str]) -> int:
     """Write all references, or check them; return the exit code."""
-    stale = [name for name, make in REFERENCES.items() if _read(HERE / name) != HEAD + make()]
+    stale = [name for name in REFERENCES if _read(HERE / name) != _text(name)]
     if "--check" in arguments:
         print("\n".join(f"docs/{name} is stale: make docs" for name in stale), end="\n" if stale else "")
         return 1 if stale else 0
     for name in stale:
-        (HERE / name).write_text(HEAD + REFERENCES[name](), encoding="utf-8")
+        (HERE / name).write_text(_text(name), encoding="utf-8")
         print(f"wrote docs/{name}")
     return 0
+
+
+def _text(name: str) -> str:
+    head = HEAD if name.endswith(".md") else ""  # JSON has no comments
+    return head + REFERENCES[name]()
 
 
 def _read(path: Path) -> str:
@@ -161,8 +168,14 @@ def _error_rows(error: type[TunewrightError], depth: int) -> list[str]:
     return [row, *(line for child in children for line in _error_rows(child, depth + 1))]
 
 
+def schema_reference() -> str:
+    """Return docs/recipe.schema.json, which the recipes of this repository point their editors at."""
+    return json.dumps(recipe_schema(), ensure_ascii=False, indent=2) + "\n"
+
+
 REFERENCES: dict[str, Callable[[], str]] = {
     "recipe.md": recipe_reference,
+    "recipe.schema.json": schema_reference,
     "cli.md": cli_reference,
     "errors.md": error_reference,
 }

@@ -18,6 +18,8 @@ from tunewright.errors import UserError
 from tunewright.recipe.load import load_recipe
 from tunewright.recipe.scaffold import finetune_recipe, is_file_name, recipe_name
 
+MARK = "# Written by `tw finetune`, which writes it anew each time: copy it before you change it.\n"
+
 
 def finetune(
     model: Annotated[str, typer.Option("--model", help="alias, folder, GGUF file or hub id")],
@@ -32,7 +34,7 @@ def finetune(
     """Fine-tune a model on a data set and prove what it brought. The same command resumes a killed run."""
     name = recipe_name(dataset)
     path = output / f"{name}.yaml"
-    text = finetune_recipe(
+    text = MARK + finetune_recipe(
         _from_folder(model, output) if is_file_name(model) else model,
         _from_folder(dataset, output) if is_file_name(dataset) else dataset,
         name=name,
@@ -54,14 +56,12 @@ def _from_folder(file: str, folder: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the recipe, but never over one that says something else."""
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        path_there = path.read_text(encoding="utf-8")
-        if path_there.strip():
-            raise UserError(
-                "another recipe is there already",
-                where=str(path),
-                fix=f"run it with `tw run {path}`, or choose another folder with --output",
-            )
+    """Write the recipe; never over one that a person wrote."""
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise UserError(
+            "another recipe is there already",
+            where=str(path),
+            fix=f"run it with `tw run {path}`, or choose another folder with --output",
+        )
     make_folder(path.parent)
     write_text(path, text)

@@ -1,0 +1,64 @@
+"""The flat script, the pipeline and the stage functions called by hand are three ways to the same numbers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunewright.artifacts.context import RunContext
+from tunewright.pipeline import run_recipe
+from tunewright.recipe.load import load_recipe
+from tunewright.stages.compare.stage import compare
+from tunewright.stages.data.stage import data
+from tunewright.stages.evaluate.stage import evaluate
+from tunewright.stages.sft.stage import sft
+
+ROOT = Path(__file__).parents[2]
+STEPS, LIMIT = 2, 3
+
+
+@pytest.fixture(scope="module")
+def recipe(smollm2_folder):
+    small = [f"sft.steps={STEPS}", f"before.limit={LIMIT}", f"before-few-shot.limit={LIMIT}", f"after.limit={LIMIT}"]
+    return load_recipe(ROOT / "recipes" / "tour.yaml", [*small, "compare.require=null"])
+
+
+@pytest.fixture(scope="module")
+def piped(recipe, tmp_path_factory):
+    return run_recipe(recipe, root=tmp_path_factory.mktemp("runs"), quiet=True)
+
+
+@pytest.mark.real_model
+def test_the_flat_script_gives_the_scores_of_the_pipeline(piped):
+    command = [sys.executable, "examples/read_me_first.py", "--steps", str(STEPS), "--limit", str(LIMIT)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "CI": "1"})
+    flat = json.loads(done.stdout[done.stdout.index("\n{") :])
+    for test in piped.artifact("compare").tests:
+        mine = flat[test.metric]
+        assert (mine["baseline"], mine["candidate"]) == (test.baseline, test.candidate)
+        assert (mine["gained"], mine["lost"]) == (test.gained, test.lost)
+        assert mine["p_value"] == pytest.approx(test.p_value)
+
+
+@pytest.mark.real_model
+def test_stage_functions_called_by_hand_give_the_scores_of_the_pipeline(recipe, piped, tmp_path):
+    sections = {section.id: section for _, section in recipe.stages}
+    run = RunContext(quiet=True)
+    rows = data(section=sections["data"], out=folder(tmp_path, "data"), run=run)
+    before = evaluate(rows.part("test"), sections["before"], folder(tmp_path, "before"), run)
+    trained = sft(rows.part("train"), sections["sft"], folder(tmp_path, "sft"), run)
+    after = evaluate(rows.part("test"), sections["after"], folder(tmp_path, "after"), run, trained=trained)
+    compared = compare(before, after, sections["compare"], folder(tmp_path, "compare"), run)
+    assert trained.adapter_sha256 == piped.artifact("sft").adapter_sha256
+    answers = [row.answer for row in after.rows()]
+    assert answers == [row.answer for row in piped.artifact("after").rows()]
+    assert compared.tests == piped.artifact("compare").tests
+
+
+def folder(root, name):
+    path = root / name
+    path.mkdir()
+    return path
