@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,18 @@ stages:
   - evaluate: {{id: after, model: sft, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
   - compare: {{baseline: before, candidate: after}}
 """
+    )
+    return path
+
+
+@pytest.fixture
+def data_recipe(tmp_path):
+    """A recipe that only reads rows."""
+    write_jsonl(tmp_path / "rows.jsonl", [{"prompt": f"Say {i}.", "completion": f"It is {i}."} for i in range(40)])
+    path = tmp_path / "rows.yaml"
+    path.write_text(
+        "recipe: rows\nmodel: smollm2-135m-instruct\nstages:\n"
+        "  - data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 12}}\n"
     )
     return path
 
@@ -168,6 +181,37 @@ def test_a_damaged_record_is_told_with_its_place(recipe_file, root):
     (done.path / "1-data" / "record.json").write_text('{"kind": "data"}')
     with pytest.raises(RunFolderError, match=r"1-data/record\.json"):
         run(recipe_file, root)
+
+
+@pytest.mark.parametrize("name", ["run.json", "recipe.resolved.json", "1-data/record.json"])
+def test_a_damaged_earlier_run_does_not_stop_another(data_recipe, root, name):
+    broken = run(data_recipe, root)
+    (broken.path / name).write_text("{")
+    done = run(data_recipe, root, "seed=8")
+    assert done.path != broken.path
+    assert done.state["status"] == "done"
+
+
+@pytest.mark.parametrize("name", ["run.json", "recipe.resolved.json"])
+def test_a_damaged_run_is_not_gone_on_with_but_its_stages_are_reused(data_recipe, root, name):
+    broken = run(data_recipe, root)
+    (broken.path / name).write_text("{}")
+    done = run(data_recipe, root)
+    assert (done.path.name, done.state["stages"][0]["status"]) == ("2", "reused")
+
+
+def test_a_stage_whose_origin_was_deleted_is_made_again(data_recipe, root):
+    first = run(data_recipe, root, "data.split.test=12")
+    second = run(data_recipe, root, "hypothesis=another")
+    assert (second.path / "1-data").is_symlink()
+    shutil.rmtree(first.path)
+    again = run(data_recipe, root, "hypothesis=another")
+    assert again.path == second.path
+    assert (again.path / "1-data" / "train.jsonl").is_file()
+
+
+def test_a_seed_of_zero_is_recorded(data_recipe, root):
+    assert run(data_recipe, root, "data.seed=0").records()[0].provenance.seed == 0
 
 
 def start(recipe_file, root):

@@ -34,7 +34,7 @@ from tunewright.artifacts.provenance import now, provenance, redact
 from tunewright.artifacts.record import RECORD_NAME, Input, Record, read_record, write_record
 from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, link, new_run, runs_of
 from tunewright.artifacts.verdict import Verdict
-from tunewright.errors import GateFailed, TunewrightError
+from tunewright.errors import GateFailed, RunFolderError, TunewrightError
 from tunewright.models.find import model_identity, tokenizer_folder
 from tunewright.models.precision import resolve_precision
 from tunewright.progress import clock
@@ -193,11 +193,19 @@ def run_recipe(
 def _choose_run(recipe: Recipe, stages: list[Planned], root: Path) -> RunFolder:
     """Return the newest run of the same recipe if what it holds is still right, else a new one."""
     for run in reversed(runs_of(recipe.recipe, root)):
-        if run.resolved == recipe.resolved():
+        if _is_of(run, recipe):
             records = [(stage, read_record(run.path / stage.folder_name)) for stage in stages]
             if all(record is None or record.fingerprint == stage.fingerprint for stage, record in records):
                 return run
     return _create_run(recipe, root)
+
+
+def _is_of(run: RunFolder, recipe: Recipe) -> bool:
+    """True if `run` is a run of this very recipe that can be gone on with; a damaged one cannot."""
+    try:
+        return run.resolved == recipe.resolved() and bool(run.state)
+    except RunFolderError:
+        return False
 
 
 def _create_run(recipe: Recipe, root: Path) -> RunFolder:
@@ -308,7 +316,7 @@ class _Runner:
             if run.path.name == self.run.path.name:
                 continue
             for place in run.path.glob(f"*/{RECORD_NAME}"):
-                record = read_record(place.parent)
+                record = self._earlier(place.parent)
                 if record is not None and record.fingerprint == stage.fingerprint:
                     target = place.parent.resolve()
                     if folder.is_dir() and not folder.is_symlink():
@@ -320,6 +328,14 @@ class _Runner:
                     self.say(f"[{stage.index}/{len(self.stages)}] {stage.id}: reused from run {origin}: {why}")
                     return record
         return None
+
+    def _earlier(self, folder: Path) -> Record | None:
+        """Return the record of another run's stage; one that cannot be read is told and left alone."""
+        try:
+            return read_record(folder)
+        except RunFolderError as error:
+            self.say(f"  {error.where} is not reused: {error.seen}")
+            return None
 
     def _made(self, stage: Planned, folder: Path) -> Record:
         """Run the stage's function; write its record last."""
@@ -346,9 +362,7 @@ class _Runner:
             code_version=stage.code_version,
             fingerprint=stage.fingerprint,
             verdicts=context.verdicts,
-            provenance=provenance(
-                attempt["start"], seconds, attempt["attempts"], getattr(stage.section, "seed", None) or self.recipe.seed
-            ),
+            provenance=provenance(attempt["start"], seconds, attempt["attempts"], _seed(stage, self.recipe)),
             result=artifact.model_dump(mode="json"),
         )
         write_record(folder, record)
@@ -376,7 +390,7 @@ class _Runner:
         if (folder / STARTED_NAME).is_file():
             return "goes on where it stopped"
         for run in reversed(runs_of(self.recipe.recipe, self.root)):
-            for record in run.records() if run.path.name != self.run.path.name else ():
+            for record in _records(run) if run.path.name != self.run.path.name else ():
                 if record.id == stage.id and record.kind == stage.kind:
                     return f"runs, since run {run.name} differs: " + "; ".join(_differences(record, stage)[:4])
         return "runs for the first time"
@@ -397,6 +411,20 @@ class _Runner:
                 stops.append(verdict)
         if stops:
             raise _gate_failed(stage, stops, self.run)
+
+
+def _seed(stage: Planned, recipe: Recipe) -> int:
+    """Return the stage's seed, which may be 0; the recipe's where the stage has none."""
+    seed: int | None = getattr(stage.section, "seed", None)
+    return recipe.seed if seed is None else seed
+
+
+def _records(run: RunFolder) -> list[Record]:
+    """Return the records of an earlier run; none where it is damaged, which is no reason to stop this one."""
+    try:
+        return run.records()
+    except RunFolderError:
+        return []
 
 
 def _gate_failed(stage: Planned, verdicts: list[Verdict], run: RunFolder) -> GateFailed:

@@ -82,3 +82,17 @@ def test_a_line_that_a_kill_cut_short_is_dropped(tmp_path):
         assert log.existing == [{"n": 1}, {"n": 2}]
         log.append([{"n": 4}])
     assert [json.loads(line)["n"] for line in path.read_text().splitlines()] == [1, 2, 4]
+
+
+def test_a_number_without_end_is_a_broken_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": ' + "1" * 5000 + "}\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: broken JSON: a number with too many digits"):
+        list(read_jsonl(path))
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"1" * 5000])
+def test_json_that_cannot_be_read_is_told(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.json: broken JSON"):
+        read_json(tmp_path / "a.json")

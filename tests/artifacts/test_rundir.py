@@ -49,3 +49,41 @@ def test_logs_of_earlier_attempts_stay(tmp_path):
 def test_secrets_do_not_reach_a_record(secret):
     assert secret not in redact(f"--set data.token={secret} and more")
     assert redact("https://me:pass@host/x") == "https://***@host/x"
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[]", b"\xff", b"[" * 100_000])
+def test_a_damaged_state_is_told_with_its_place(tmp_path, content):
+    run = made(tmp_path)
+    (run.path / "run.json").write_bytes(content)
+    with pytest.raises(RunFolderError, match=r"run\.json.*the run is damaged"):
+        _ = run.state
+
+
+def test_what_is_no_number_is_no_run_and_no_log(tmp_path):
+    run = made(tmp_path)
+    run.open_log()
+    (tmp_path / "tour" / "2²").mkdir()
+    (run.path / "logs" / "attempt-mine.log").touch()
+    assert [found.path.name for found in runs_of("tour", tmp_path)] == ["1"]
+    assert made(tmp_path).path.name == "2"
+    assert run.open_log().name == "attempt-2.log"
+
+
+def test_a_name_longer_than_any_file_is_no_run(tmp_path):
+    with pytest.raises(RunFolderError, match="no run"):
+        find_run("a" * 5000, tmp_path)
+
+
+def test_runs_cannot_be_kept_in_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="cannot write there"):
+        new_run("tour", tmp_path / "file")
+    (tmp_path / "tour").touch()
+    with pytest.raises(RunFolderError, match="cannot write there"):
+        new_run("tour", tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_link_is_told(tmp_path):
+    (tmp_path / "latest").mkdir()
+    with pytest.raises(RunFolderError, match="cannot write there"):
+        link(tmp_path / "latest", "1")

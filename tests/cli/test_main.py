@@ -167,3 +167,26 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path, flush):
     running.stdout.close()
     assert running.stderr.read() == b""
     assert running.wait(timeout=30) == 141
+
+
+def test_a_stdout_that_is_full_is_told():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([TW, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr == "stdout: cannot be written (No space left on device)\n"
+
+
+def test_a_recipe_may_be_called_rows(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "x", "completion": "y"}\n' * 4)
+    source = "{sources: [{type: jsonl, path: rows.jsonl}]}"
+    (tmp_path / "r.yaml").write_text(f"recipe: rows\nmodel: smollm2-135m-instruct\nstages: [data: {source}]\n")
+    assert tw("run", "r.yaml", cwd=tmp_path).returncode == 0
+    assert "rows/1  done" in tw("show", "rows", cwd=tmp_path).stdout
+
+
+def test_finetune_takes_a_gguf_file_from_the_current_folder(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    (tmp_path / "m.gguf").write_bytes(b"no model")
+    done = tw("finetune", "--model", "m.gguf", "--dataset", "rows.jsonl", cwd=tmp_path)
+    assert "model: m.gguf\n" in done.stderr
+    assert "no such file" not in done.stderr

@@ -87,3 +87,15 @@ def test_all_runs_stand_in_one_table_by_the_time_they_started(tmp_path):
 
 def test_no_runs_are_no_rows(tmp_path):
     assert journal_rows(tmp_path / "nothing") == []
+
+
+def test_a_damaged_run_hides_no_other(tmp_path):
+    root = tmp_path / "runs"
+    complete_run(root)
+    SampleRun(root, learning_rate=2e-3).state("failed")
+    SampleRun(root, learning_rate=3e-3).state("failed")
+    (root / "tour" / "2" / "recipe.resolved.json").write_text("{")
+    damaged, first, third = journal_rows(root)
+    assert (damaged.run, damaged.status.split(":")[0]) == ("tour/2", "damaged")
+    assert first.verdict == "better"
+    assert third.changed == ["sft.learning_rate: 0.001 -> 0.003"]  # since the newest run that can be read

@@ -156,3 +156,11 @@ def test_any_record_becomes_a_sound_row_or_a_clean_error(record):
         return
     check_messages(row.messages)
     json.dumps(row.model_dump(), allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_a_row_nested_deeper_than_can_be_stored_is_refused():
+    deep: object = 1
+    for _ in range(400):
+        deep = [deep]
+    with pytest.raises(DataError, match="a value that JSON cannot hold"):
+        read({"prompt": "a", "completion": "b", "meta": {"deep": deep}})

@@ -19,7 +19,10 @@ from typing import Any
 from tunewright.errors import DataError, EnvironmentProblem, RunFolderError, TunewrightError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_NOT_WRITABLE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG,
+    errno.ELOOP,
+}  # fmt: skip
 
 
 def explain_os_error(error: OSError, path: Path | str) -> TunewrightError | None:
@@ -101,6 +104,8 @@ def read_json(path: Path) -> Any:
         raise DataError("no such file", where=str(path)) from None
     except json.JSONDecodeError as error:
         raise DataError(f"broken JSON: {error.msg}", where=f"{path}:{error.lineno}:{error.colno}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8; a number of thousands of digits; nested too deep
+        raise DataError(f"broken JSON: {error}", where=str(path)) from None
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
@@ -141,12 +146,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _parse_line(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        detail = (
-            f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
-        )
+    except (ValueError, RecursionError) as error:
         raise DataError(
-            f"broken JSON: {detail}: {line.strip()[:80]!r}",
+            f"broken JSON: {_why_broken(error)}: {line.strip()[:80]!r}",
             where=f"{path}:{number}",
             expected="one JSON object a line",
             fix="mend or remove that line",
@@ -154,6 +156,12 @@ def _parse_line(line: str, path: Path, number: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"a JSON {type(value).__name__}", where=f"{path}:{number}", expected="one JSON object a line")
     return value
+
+
+def _why_broken(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return "nested too deep" if isinstance(error, RecursionError) else "a number with too many digits"
 
 
 class JsonlAppender:
@@ -166,7 +174,7 @@ class JsonlAppender:
         self.path = path
         self.existing: list[dict[str, Any]] = []
         good = 0
-        if path.exists():
+        if path.is_file():  # a device, as /dev/full, may be read without end
             with path.open("rb") as file:
                 for raw in file:
                     if not raw.endswith(b"\n"):
@@ -178,7 +186,8 @@ class JsonlAppender:
                     good += len(raw)
         with writing(path):
             self._file = path.open("ab")
-            self._file.truncate(good)
+            if path.is_file():
+                self._file.truncate(good)
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append `rows` in one write, so that a batch is there as a whole or cut at a line."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunewright.artifacts.files import read_json, write_json
 from tunewright.artifacts.verdict import Verdict
-from tunewright.errors import RunFolderError
+from tunewright.errors import DataError, RunFolderError
 
 RECORD_NAME = "record.json"
 SCHEMA_VERSION = 1
@@ -83,10 +83,9 @@ def read_record(folder: Path) -> Record | None:
     path = folder / RECORD_NAME
     if not path.is_file():
         return None
-    value = read_json(path)
     try:
-        return Record(**value)
-    except (ValidationError, TypeError) as error:
+        return Record(**read_json(path))
+    except (DataError, ValidationError, TypeError) as error:
         raise RunFolderError(
             f"not a record this version can read: {str(error).splitlines()[0]}",
             where=str(path),

@@ -11,6 +11,7 @@ runs/tour/3/                      run number 3 of recipe `tour`; runs/tour/lates
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from tunewright.artifacts.dataset import Dataset
 from tunewright.artifacts.files import make_folder, read_json, write_json, writing
 from tunewright.artifacts.record import Record, read_record
 from tunewright.artifacts.scores import Scores
-from tunewright.errors import RunFolderError
+from tunewright.errors import DataError, RunFolderError
 
 RUNS = Path("runs")
 
@@ -45,15 +46,32 @@ class RunFolder:
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The recipe with every default filled in."""
-        value: dict[str, Any] = read_json(self.path / "recipe.resolved.json")
-        return value
+        """The recipe with every default filled in.
+
+        Raises:
+            RunFolderError: the file is not there, or broken.
+        """
+        return self._read("recipe.resolved.json")
 
     @property
     def state(self) -> dict[str, Any]:
-        """The content of run.json; `{}` before the run began."""
-        path = self.path / "run.json"
-        return read_json(path) if path.is_file() else {}
+        """The content of run.json; `{}` before the run began.
+
+        Raises:
+            RunFolderError: the file is broken.
+        """
+        return self._read("run.json") if (self.path / "run.json").is_file() else {}
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """Return a file that says what the stages are; only a whole one is any use."""
+        path = self.path / name
+        try:
+            value = read_json(path)
+        except DataError as error:
+            raise _damaged(error.seen, error.where or str(path)) from None
+        if not isinstance(value, dict) or not isinstance(value.get("stages"), list):
+            raise _damaged("it holds no stages", str(path))
+        return value
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Write run.json, by rename."""
@@ -118,12 +136,26 @@ class RunFolder:
     def open_log(self) -> Path:
         """Return the path of a new `logs/attempt-N.log`; `logs/latest` points at it. Earlier logs stay."""
         folder = make_folder(self.path / "logs")
-        number = 1 + max((int(p.stem.split("-")[1]) for p in folder.glob("attempt-*.log")), default=0)
+        earlier = (_number(path.stem.removeprefix("attempt-")) for path in folder.glob("attempt-*.log"))
+        number = 1 + max((found for found in earlier if found is not None), default=0)
         log = folder / f"attempt-{number}.log"
         with writing(log):
             log.touch()
         link(folder / "latest", log.name)
         return log
+
+
+def _damaged(seen: str, where: str) -> RunFolderError:
+    return RunFolderError(
+        f"the run is damaged: {seen}",
+        where=where,
+        fix="move that run's folder away and give the `tw run` command again: other runs' stages are reused",
+    )
+
+
+def _number(name: str) -> int | None:
+    """Return the number that a file is called by, or None where it is called something else."""
+    return int(name) if name.isascii() and name.isdecimal() else None
 
 
 def link(place: Path, target: str) -> None:
@@ -138,7 +170,8 @@ def link(place: Path, target: str) -> None:
 def runs_of(name: str, root: Path = RUNS) -> list[RunFolder]:
     """Return the runs of recipe `name`, oldest first."""
     folder = root / name
-    numbers = sorted(int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit() and p.is_dir())
+    found = (_number(path.name) for path in folder.glob("[0-9]*") if path.is_dir())
+    numbers = sorted(number for number in found if number is not None)
     return [RunFolder(folder / str(number)) for number in numbers if (folder / str(number) / "run.json").is_file()]
 
 
@@ -152,12 +185,12 @@ def new_run(name: str, root: Path = RUNS) -> RunFolder:
     """Create the next run folder of recipe `name`. Two processes at once get two numbers."""
     parent = make_folder(root / name)
     while True:
-        number = 1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
-        try:
-            with writing(parent):
+        number = 1 + max((_number(path.name) or 0 for path in parent.iterdir()), default=0)
+        with writing(parent):
+            try:
                 (parent / str(number)).mkdir()
-        except FileExistsError:
-            continue
+            except FileExistsError:
+                continue
         return RunFolder(parent / str(number))
 
 
@@ -167,11 +200,12 @@ def find_run(text: str, root: Path = RUNS) -> RunFolder:
     Raises:
         RunFolderError: there is none; lists what there is.
     """
-    for path in (Path(text), root / text):
-        if (path / "run.json").is_file():
-            return RunFolder(path.resolve() if path.is_symlink() else path)
-        if (path / "latest" / "run.json").is_file():
-            return RunFolder((path / "latest").resolve())
+    with contextlib.suppress(OSError):  # longer than a file name can be: then it is none
+        for path in (Path(text), root / text):
+            if (path / "run.json").is_file():
+                return RunFolder(path.resolve() if path.is_symlink() else path)
+            if (path / "latest" / "run.json").is_file():
+                return RunFolder((path / "latest").resolve())
     there = ", ".join(run.name for run in all_runs(root)) or "none"
     raise RunFolderError(
         f"no run {text!r}", expected="a run folder, `recipe/number`, or a recipe's name for its latest run",

@@ -35,7 +35,7 @@ def finetune(
     name = recipe_name(dataset)
     path = output / f"{name}.yaml"
     text = MARK + finetune_recipe(
-        _from_folder(model, output) if is_file_name(model) else model,
+        model,  # taken from the current folder, as in every recipe; only paths of rows start at the recipe's
         _from_folder(dataset, output) if is_file_name(dataset) else dataset,
         name=name,
         entropy_aware=entropy_aware,

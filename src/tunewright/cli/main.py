@@ -9,6 +9,7 @@ on stdout; anything else is a bug and is printed with its traceback (exit code 3
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -79,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except OSError as error:  # stdout itself: `tw … > /dev/full`
+        _silence_stdout()
+        print(f"stdout: cannot be written ({error.strerror})", file=sys.stderr)
+        return EXIT_BUG
     return code
 
 
@@ -116,6 +121,8 @@ def _guarded(call: Callable[[], int], args: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            raise  # what runs writes names its file: this is stdout
         return _print_bug(error, as_json)
 
 

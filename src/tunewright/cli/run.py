@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tunewright.artifacts.rundir import RunFolder
-from tunewright.errors import EXIT_INTERRUPTED
+from tunewright.errors import EXIT_INTERRUPTED, TunewrightError
 from tunewright.pipeline import as_json, run_recipe
 from tunewright.recipe.load import load_recipe
 from tunewright.recipe.sections import Recipe
@@ -38,17 +39,26 @@ def carry_out(recipe: Recipe, text: str, root: Path, allow: list[str], json_outp
         done = run_recipe(recipe, text=text, root=root, allow=allow, on_folder=folders.append)
     except KeyboardInterrupt:
         print(f"\nstopped; what is done is kept. To go on: {again}", file=sys.stderr)
+        with contextlib.suppress(TunewrightError):
+            _write_pages(folders)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    finally:
-        for folder in folders:
-            page = write_report(folder)
-            write_journal(folder)
-            print(f"report: {page}", file=sys.stderr)
+    except BaseException:
+        with contextlib.suppress(TunewrightError):  # why the run ended is told, not why its pages cannot be written
+            _write_pages(folders)
+        raise
+    _write_pages(folders)
     if json_output:
         print(json.dumps(as_json(done), ensure_ascii=False, indent=2))
     else:
         print(headline(Story(done)))
         print(done.path / "report.html")
+
+
+def _write_pages(folders: list[RunFolder]) -> None:
+    for folder in folders:
+        page = write_report(folder)
+        write_journal(folder)
+        print(f"report: {page}", file=sys.stderr)
 
 
 def _command() -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.artifacts.rundir import find_run
+from tunewright.artifacts.rundir import all_runs, find_run
 from tunewright.cli.tables import has_colour, print_json, print_table, print_text
 from tunewright.errors import RunFolderError, UserError
 from tunewright.reports import words
@@ -35,7 +35,7 @@ def show(
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Show a run on one screen; `tw show rows RUN` shows the rows it was trained on."""
-    if what != ROWS:
+    if what != ROWS or (run is None and _is_run(ROWS)):  # a recipe may be called `rows`, as that of rows.jsonl is
         if run is not None:
             raise UserError(
                 f"{what!r} cannot be shown", where="tw show", expected="`tw show RUN` or `tw show rows RUN`"
@@ -47,6 +47,10 @@ def show(
         _show_tokens(token_rows(Story(find_run(run)), limit), json_output)
     else:
         _show_rows(training_rows(Story(find_run(run)), limit), json_output)
+
+
+def _is_run(text: str) -> bool:
+    return any(run.path.parent.name == text for run in all_runs())
 
 
 # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────────────────

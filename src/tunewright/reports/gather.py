@@ -21,6 +21,7 @@ from tunewright.artifacts.record import Record, read_record
 from tunewright.artifacts.rundir import ARTIFACTS, RunFolder, runs_of
 from tunewright.artifacts.scores import Scores
 from tunewright.artifacts.verdict import Status, Verdict
+from tunewright.errors import RunFolderError
 from tunewright.reports import words
 from tunewright.suites import MAIN_METRIC
 
@@ -205,14 +206,21 @@ def main_test(comparison: Comparison, tests: list[PairedTest] | None = None) -> 
 
 
 def previous_run(run: RunFolder) -> RunFolder | None:
-    """Return the run of the same recipe before this one, if there is one."""
+    """Return the run of the same recipe before this one, if there is one. Damaged runs are passed over."""
     path = run.path.resolve()
-    if not path.name.isdigit():
+    if not (path.name.isascii() and path.name.isdecimal()):
         return None
-    earlier = [
-        other for other in runs_of(path.parent.name, path.parent.parent) if int(other.path.name) < int(path.name)
-    ]
-    return earlier[-1] if earlier else None
+    for other in reversed(runs_of(path.parent.name, path.parent.parent)):
+        if int(other.path.name) < int(path.name) and _is_readable(other):
+            return other
+    return None
+
+
+def _is_readable(run: RunFolder) -> bool:
+    try:
+        return bool(run.resolved)
+    except RunFolderError:
+        return False
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tunewright.artifacts.files import write_text
 from tunewright.artifacts.rundir import RUNS, RunFolder, all_runs
+from tunewright.errors import DataError, RunFolderError
 from tunewright.reports import words
 from tunewright.reports.gather import (
     Judged,
@@ -30,6 +31,8 @@ from tunewright.reports.gather import (
 
 JOURNAL_NAME = "journal.md"
 NOTES = "<!-- notes: yours, kept when the journal is written again -->"
+
+DAMAGED = "damaged: `tw show` says where"
 
 MEANINGS = {
     "better": "the candidate is better",
@@ -171,13 +174,23 @@ def _again(story: Story) -> str:
 
 
 def journal_rows(root: Path = RUNS) -> list[JournalRow]:
-    """Return every run under `root` as a row, in the order in which they were started.
+    """Return every run under `root` as a row, in the order in which they were started; damaged ones first, as such."""
+    started = [_started_row(run) for run in all_runs(root)]
+    return [row for _, row in sorted(started, key=lambda pair: pair[0])]
 
-    Raises:
-        DataError, RunFolderError: a file of a run is broken; names it.
-    """
-    stories = [Story(run) for run in all_runs(root)]
-    return [_row(story) for story in sorted(stories, key=lambda story: str(story.state.get("started") or ""))]
+
+def _started_row(run: RunFolder) -> tuple[str, JournalRow]:
+    """Return when a run was started, and its row; one damaged run must not hide all others."""
+    try:
+        story = Story(run)
+        return str(story.state.get("started") or ""), _row(story)
+    except (DataError, RunFolderError):
+        return "", _damaged_row(run)
+
+
+def _damaged_row(run: RunFolder) -> JournalRow:
+    nothing = dict.fromkeys(("metric", "before", "after", "difference", "interval", "p_value", "num_rows", "verdict"))
+    return JournalRow(run=run.name, date="", status=DAMAGED, changed=[], minutes=0.0, **nothing)
 
 
 def _row(story: Story) -> JournalRow:

@@ -223,5 +223,6 @@ def _check_storable(row: ChatRow, where: str) -> None:
     """Refuse what JSON cannot hold: NaN, dates, half a surrogate pair."""
     try:
         json.dumps([row.id, row.group, row.messages, row.tools, row.meta], ensure_ascii=False, allow_nan=False).encode()
+        row.model_dump(mode="json")  # stops at a smaller depth than json does
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"a value that JSON cannot hold: {error}", where=where, expected="plain JSON values") from None
