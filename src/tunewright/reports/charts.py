@@ -44,7 +44,10 @@ def around_zero(values: Sequence[float]) -> Scale:
 
 
 def ticks(low: float, high: float, at_most: int = 4) -> list[float]:
-    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) that cover `low` to `high`, the ends included."""
+    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) that cover `low` to `high`, the ends included.
+
+    They cover to a billionth of their distance: less is rounding, and would only add an empty stretch of axis.
+    """
     size = max(abs(low), abs(high))
     if high - low <= 1e-6 * size:  # flat, or as good as: ticks would be equal after rounding
         low, high = low - (size / 2 or 0.5), high + (size / 2 or 0.5)
