@@ -44,17 +44,14 @@ def around_zero(values: Sequence[float]) -> Scale:
 
 
 def ticks(low: float, high: float, at_most: int = 4) -> list[float]:
-    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) that cover `low` to `high`, the ends included.
-
-    They cover to a billionth of their distance: less is rounding, and would only add an empty stretch of axis.
-    """
+    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) that cover `low` to `high`, the ends included."""
     size = max(abs(low), abs(high))
     if high - low <= 1e-6 * size:  # flat, or as good as: ticks would be equal after rounding
         low, high = low - (size / 2 or 0.5), high + (size / 2 or 0.5)
     rough = (high - low) / at_most
     power: float = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first, last = math.floor(low / step), math.ceil(high / step)
     return [float(f"{index * step:.9g}") for index in range(first, last + 1)]
 
 
