@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-BENCHMARKS = ("startup", "generation")
+BENCHMARKS = ("startup", "generation", "head_cuda")
 
 
 def main(names: list[str]) -> int:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from tunewright import errors
 from tunewright.cli.main import PROGRAM, VERBS, command_of, help_text
 from tunewright.errors import TunewrightError
-from tunewright.recipe.explain import Entry, example_for, walk
+from tunewright.recipe.explain import Entry, example_for, tag_of, walk
 from tunewright.recipe.schema import recipe_schema
 from tunewright.recipe.sections import EXAMPLES, MAKES, PARTS, SECTIONS, Header
 
@@ -84,7 +84,7 @@ def _stage(kind: str) -> str:
 
 
 def _inner(owner: type[BaseModel], entries: list[Entry]) -> str:
-    tag = next((f", `type: {entry.type}`" for entry in entries if entry.name == "type"), "")
+    tag = f", `type: {tag_of(owner)}`" if tag_of(owner) else ""
     place = ".".join(part for part in entries[0].path[:-1] if part != "0")
     return f"### {place}{tag}\n\n{_doc(owner)}\n\n{_table(entries)}"
 

@@ -17,27 +17,29 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoTokenizer, PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from tunewright.backends.hf import HfBackend
 from tunewright.backends.protocol import Prompt, Sampling
 from tunewright.chat.render import Renderer
-from tunewright.losses.weighting import linear_weights
+from tunewright.kernels.lora_linear import LoraLinear
 from tunewright.models.find import model_folder
 from tunewright.models.load import load_model
 from tunewright.models.precision import resolve_precision
-from tunewright.recipe.sections import BfclSource
+from tunewright.recipe.sections import BfclSource, EntropyConfig
 from tunewright.sources.dropped import Dropped
 from tunewright.sources.read import read_source
 from tunewright.stages.data.split import held_out_groups
 from tunewright.stages.sft.batches import plan_order
+from tunewright.stages.sft.trainer import EntropySFTTrainer
 from tunewright.stats.intervals import rate_interval
 from tunewright.stats.paired import holm, mcnemar_exact, newcombe_paired, permutation_p
 from tunewright.suites.tool_calls import score_tool_calls
 
 SEED = 7
 MAX_TOKENS, TEST_ROWS = 384, 150
-BATCH, LEARNING_RATE, FLOOR = 4, 1e-3, 0.5
+BATCH, LEARNING_RATE = 4, 1e-3
+WEIGHTING = EntropyConfig(type="linear", floor=0.5)
 METRICS = ("valid_json", "name_match", "args_exact", "call_f1")
 
 warnings.simplefilter("ignore", FutureWarning)
@@ -66,16 +68,8 @@ def measure(model, renderer: Renderer, rows: list, shots: list = ()) -> list[dic
 
 
 # ── 3. train ────────────────────────────────────────────────────────────────────────────────────────────────────────
-# Only the assistant's tokens and their end-of-turn count; each weighs by how unsure the model was of it.
-class EntropyWeightedTrainer(SFTTrainer):
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        inputs["use_cache"] = False
-        out = model(**inputs, fused_lm_head=True)
-        weights_BT = linear_weights(out.entropy, out.label_mask, floor=FLOOR)
-        self._metrics["train"]["entropy"].append((out.entropy.detach().sum() / out.label_mask.sum()).item())
-        return (-out.log_probs * weights_BT).sum() / num_items_in_batch
-
-
+# Only the assistant's tokens and their end-of-turn count, each weighed by how unsure the model was of it. The trainer
+# is TRL's with another loss: the rows of a batch are laid end to end, and loss and entropy come from one fused head.
 def train(folder: Path, renderer: Renderer, rows: list, steps: int, out: Path):
     rendered = [renderer.conversation(row.messages, row.tools) for row in rows]
     examples = [
@@ -83,7 +77,10 @@ def train(folder: Path, renderer: Renderer, rows: list, steps: int, out: Path):
         for r in rendered
     ]
     order = plan_order([len(r.token_ids) for r in rendered], BATCH, steps * BATCH, SEED)
-    trainer = EntropyWeightedTrainer(
+    lora = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear")
+    lora._register_custom_module({torch.nn.Linear: LoraLinear})  # same adapter, fewer passes over memory
+    trainer = EntropySFTTrainer(
+        weighting=WEIGHTING,
         model=load_model(folder, resolve_precision("auto")),
         args=SFTConfig(
             output_dir=str(out),
@@ -99,6 +96,7 @@ def train(folder: Path, renderer: Renderer, rows: list, steps: int, out: Path):
             seed=SEED,
             train_sampling_strategy="sequential",
             shuffle_dataset=False,
+            remove_unused_columns=False,
             dataset_kwargs={"skip_prepare_dataset": True},
             max_length=None,
             save_strategy="no",
@@ -107,7 +105,7 @@ def train(folder: Path, renderer: Renderer, rows: list, steps: int, out: Path):
         ),
         train_dataset=Dataset.from_list([examples[index] for index in order]),
         processing_class=AutoTokenizer.from_pretrained(folder),
-        peft_config=LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear"),
+        peft_config=lora,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()

@@ -1,9 +1,13 @@
-"""Fixtures that every test folder may use: the embedded model, and a toy model that trains in seconds."""
+"""What every test folder may use: the embedded model, a toy model that trains in seconds, and recipes to run."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tunewright.artifacts.files import write_jsonl
+from tunewright.artifacts.rundir import RunFolder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -48,3 +52,60 @@ def toy_model(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+# ── recipes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def recipe_file(toy_model: Path, tmp_path: Path) -> Path:
+    """A recipe with all stages, on the toy model."""
+    rows = [
+        {
+            "id": f"r{i}",
+            "messages": [{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": f"It is {i}."}],
+        }
+        for i in range(40)
+    ]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    path = tmp_path / "toy.yaml"
+    path.write_text(
+        f"""\
+recipe: toy
+hypothesis: none; this is a test
+model: {toy_model}
+stages:
+  - data: {{sources: [{{type: jsonl, path: rows.jsonl}}], split: {{test: 12}}}}
+  - evaluate: {{id: before, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
+  - sft: {{rows: data.train, steps: 12, batch_size: 2, save_every: 2, weighting: {{type: linear}}}}
+  - evaluate: {{id: after, model: sft, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
+  - compare: {{baseline: before, candidate: after}}
+"""
+    )
+    return path
+
+
+@pytest.fixture
+def data_recipe(tmp_path: Path) -> Path:
+    """A recipe that only reads rows."""
+    write_jsonl(tmp_path / "rows.jsonl", [{"prompt": f"Say {i}.", "completion": f"It is {i}."} for i in range(40)])
+    path = tmp_path / "rows.yaml"
+    path.write_text(
+        "recipe: rows\nmodel: smollm2-135m-instruct\nstages:\n"
+        "  - data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 12}}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where runs are kept."""
+    return tmp_path / "runs"
+
+
+def run(recipe_file: Path, root: Path, *overrides: str, **options: Any) -> RunFolder:
+    """Run a recipe as `tw run` does, without a word."""
+    from tunewright.pipeline import run_recipe
+    from tunewright.recipe.load import load_recipe
+
+    return run_recipe(load_recipe(recipe_file, overrides), root=root, quiet=True, **options)

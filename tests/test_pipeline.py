@@ -8,63 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import run
 
-from tunewright.artifacts.files import write_jsonl
 from tunewright.artifacts.record import read_record
 from tunewright.artifacts.rundir import RunFolder, runs_of
-from tunewright.errors import EnvironmentProblem, GateFailed, RunFolderError
-from tunewright.pipeline import plan, run_recipe
+from tunewright.errors import DataError, EnvironmentProblem, GateFailed, RunFolderError
+from tunewright.planning import plan
 from tunewright.recipe.load import load_recipe
 
 STAGES = ("1-data", "2-before", "3-sft", "4-after", "5-compare")
-
-
-@pytest.fixture
-def recipe_file(toy_model, tmp_path):
-    rows = [
-        {
-            "id": f"r{i}",
-            "messages": [{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": f"It is {i}."}],
-        }
-        for i in range(40)
-    ]
-    write_jsonl(tmp_path / "rows.jsonl", rows)
-    path = tmp_path / "toy.yaml"
-    path.write_text(
-        f"""\
-recipe: toy
-hypothesis: none; this is a test
-model: {toy_model}
-stages:
-  - data: {{sources: [{{type: jsonl, path: rows.jsonl}}], split: {{test: 12}}}}
-  - evaluate: {{id: before, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
-  - sft: {{rows: data.train, steps: 12, batch_size: 2, save_every: 2, weighting: {{type: linear}}}}
-  - evaluate: {{id: after, model: sft, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
-  - compare: {{baseline: before, candidate: after}}
-"""
-    )
-    return path
-
-
-@pytest.fixture
-def data_recipe(tmp_path):
-    """A recipe that only reads rows."""
-    write_jsonl(tmp_path / "rows.jsonl", [{"prompt": f"Say {i}.", "completion": f"It is {i}."} for i in range(40)])
-    path = tmp_path / "rows.yaml"
-    path.write_text(
-        "recipe: rows\nmodel: smollm2-135m-instruct\nstages:\n"
-        "  - data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 12}}\n"
-    )
-    return path
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "runs"
-
-
-def run(recipe_file, root, *overrides, **options):
-    return run_recipe(load_recipe(recipe_file, overrides), root=root, quiet=True, **options)
 
 
 def outcome(folder: RunFolder):
@@ -214,6 +166,39 @@ def test_a_seed_of_zero_is_recorded(data_recipe, root):
     assert run(data_recipe, root, "data.seed=0").records()[0].provenance.seed == 0
 
 
+def test_the_time_of_a_killed_attempt_counts_in_the_record_and_the_run(data_recipe, root):
+    done = run(data_recipe, root)
+    stage = done.path / "1-data"
+    fingerprint = read_record(stage).fingerprint
+    shutil.rmtree(stage)
+    stage.mkdir()
+    left = {"fingerprint": fingerprint, "start": "2026-01-01T00:00:00+00:00", "seconds": 1000.0, "attempts": 3}
+    (stage / "started.json").write_text(json.dumps(left))  # as a killed attempt leaves it
+    again = run(data_recipe, root)
+    made = read_record(stage).provenance
+    assert (made.attempts, made.start) == (4, left["start"])
+    assert 1000 < made.seconds < 1060
+    assert again.state["stages"][0]["seconds"] == made.seconds
+
+
+def test_a_stopped_stage_keeps_its_time_in_the_state_of_the_run(data_recipe, root):
+    rows = data_recipe.parent / "rows.jsonl"
+    rows.write_text(rows.read_text() + "{}\n")
+    with pytest.raises(DataError):
+        run(data_recipe, root)
+    entry = runs_of("rows", root)[-1].state["stages"][0]
+    assert (entry["status"], entry["seconds"] > 0) == ("failed", True)
+
+
+def test_garbage_in_started_json_does_not_stop_a_run(data_recipe, root):
+    done = run(data_recipe, root)
+    stage = done.path / "1-data"
+    (stage / "record.json").unlink()
+    (stage / "started.json").write_text('["garbage"]')
+    assert run(data_recipe, root).path == done.path
+    assert read_record(stage).provenance.attempts == 1
+
+
 def start(recipe_file, root):
     command = [sys.executable, "-m", "tunewright", "run", str(recipe_file), "--output", str(root)]
     environment = {**os.environ, "TERM": "dumb"}
@@ -256,6 +241,6 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(recipe_file, root):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "To go on: tw run" in errors
+    assert "fix: to go on: tw run" in errors
     assert "Traceback" not in errors
     assert RunFolder(root / "toy" / "1").state["status"] == "stopped"

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "load_recipe": "tunewright.recipe.load",
+    "EntropyConfig": "tunewright.recipe.sections",
     "run_recipe": "tunewright.pipeline",
     "data": "tunewright.stages.data.stage",
     "evaluate": "tunewright.stages.evaluate.stage",

@@ -8,8 +8,9 @@
     │   ├── PairingError                    two score files that do not score the same rows
     │   └── RunFolderError                  a run folder: not there, not writable, in use
     ├── GateFailed                      1   a gate said FAILED, or a comparison came out worse
-    └── EnvironmentProblem              3   the machine: disk full, a library of the wrong version
-        └── MissingExtra                    an optional dependency is not installed
+    ├── EnvironmentProblem              3   the machine: disk full, a library of the wrong version
+    │   └── MissingExtra                    an optional dependency is not installed
+    └── Stopped                         130 Ctrl-C, or SIGTERM during a run
 
 Each message answers four questions: where, what was seen, what was expected, what to do next. The command line
 prints these without a traceback; anything else that reaches it is a bug and is printed with one (exit code 3).
@@ -149,3 +150,9 @@ class MissingExtra(EnvironmentProblem):
 
     def __init__(self, needs: str, extra: str):
         super().__init__(f"{needs} is not installed", fix=f"pip install 'tunewright[{extra}]'")
+
+
+class Stopped(TunewrightError):
+    """The person, or the machine, stopped it: Ctrl-C, or SIGTERM during a run. What is done is kept."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -11,6 +11,8 @@ LAYERS = (
     ("cli", "api", "agents", "audit", "__main__"),
     ("reports",),
     ("pipeline",),
+    ("reuse",),
+    ("planning",),
     ("stages",),
     TOOLS,
     ("artifacts", "recipe"),

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -20,11 +22,25 @@ def test_a_line_that_is_no_object_is_named(tmp_path):
         list(read_jsonl(path))
 
 
-def test_bytes_that_are_no_utf8_are_named(tmp_path):
+def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(b'{"a": "\xff"}\n')
-    with pytest.raises(DataError, match="not UTF-8"):
+    path.write_bytes(b'{"a": 1}\n' * 16 + b'{"a": "\xff"}\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl:17: not UTF-8: byte 0xff"):
         list(read_jsonl(path))
+
+
+def test_a_file_that_is_one_endless_line_is_named_before_it_is_read_whole(tmp_path):
+    path = tmp_path / "array.json"
+    with path.open("wb") as file:
+        file.truncate(4 << 30)  # a hole: 4 GiB of zero bytes that take no room
+    code = (
+        "import resource, sys; from pathlib import Path; from tunewright.artifacts.files import read_jsonl\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "list(read_jsonl(Path(sys.argv[1])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "array.json:1: a line of more than 32 MiB" in done.stderr
+    assert "jq -c '.[]' array.json" in done.stderr
 
 
 def test_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path):
@@ -37,6 +53,11 @@ def test_what_is_written_is_read_again(tmp_path):
     rows = [{"text": "süß \u2028 </script> 🎈"}, {"n": 1.5}]
     assert write_jsonl(tmp_path / "rows.jsonl", rows) == 2
     assert [row for _, row in read_jsonl(tmp_path / "rows.jsonl")] == rows
+
+
+def test_half_a_surrogate_pair_in_json_is_read_again_as_it_was(tmp_path):
+    write_json(tmp_path / "a.json", {"file": "rows\udcff.jsonl"})
+    assert read_json(tmp_path / "a.json") == {"file": "rows\udcff.jsonl"}
 
 
 def test_nothing_is_left_beside_a_file_that_could_not_be_written(tmp_path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,14 +17,11 @@ from tunewright.chat.render import Renderer
 from tunewright.chat.tools import INSTRUCTION
 from tunewright.errors import DataError, ModelError
 
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Weather of a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
+FUNCTION_TEXT = (
+    '{"name":"get_weather","description":"Weather of a city.","parameters":{"type":"object","properties":'
+    '{"city":{"type":"string"}},"required":["city"]}}'
+)
+TOOL = {"type": "function", "function": json.loads(FUNCTION_TEXT)}
 CALL = {"type": "function", "function": {"name": "get_weather", "arguments": {"city": "Zürich"}}}
 QUESTION = {"role": "user", "content": "Weather in Zürich? 🎉"}
 ANSWER = {"role": "assistant", "content": None, "tool_calls": [CALL]}
@@ -66,9 +64,7 @@ def test_text_and_tokens_equal_those_of_transformers(smol, smollm2_folder):
 def test_tools_stand_in_the_system_turn_in_the_documented_way(smol):
     rendered = smol.conversation([QUESTION, ANSWER], [TOOL])
     assert rendered.text == (
-        f"<|im_start|>system\n{INSTRUCTION}\n<tools>\n"
-        '{"name":"get_weather","description":"Weather of a city.","parameters":{"type":"object","properties":'
-        '{"city":{"type":"string"}},"required":["city"]}}\n</tools><|im_end|>\n'
+        f"<|im_start|>system\n{INSTRUCTION}\n<tools>\n{FUNCTION_TEXT}\n</tools><|im_end|>\n"
         "<|im_start|>user\nWeather in Zürich? 🎉<|im_end|>\n"
         f"<|im_start|>assistant\n{CALL_TEXT}<|im_end|>\n"
     )

@@ -1,6 +1,7 @@
 """`tw init`, `tw check --static` and `tw schema`, as a user calls them."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -46,6 +47,55 @@ def test_init_writes_a_files_path_as_seen_from_the_recipe(here, capsys):
     assert load_recipe(here / "a/new.yaml").stages[0][1].sources[0].path == "my rows.jsonl"
 
 
+CONTROLS = ["two\nlines", "a\u2028b", "a\x85b\x7f", "\x1b[31mred", "tab\t", "\U000e0001"]
+ODD = [*CONTROLS, "it's", 'a "b"', "a # b", "a  # b", "{x}: [y]"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_init_takes_files_and_folders_of_any_name(here, name):
+    (here / name).mkdir()
+    (here / name / f"{name}.jsonl").write_text("{}\n")
+    dataset, recipe = f"{name}/{name}.jsonl", f"{name}/{name}.yaml"
+    assert main(["init", recipe, "--model", f"./{name}", "--dataset", dataset]) == 0
+    loaded = load_recipe(Path(recipe))
+    assert (loaded.model, loaded.stages[0][1].sources[0].path) == (f"./{name}", dataset)
+
+
+def test_the_commands_that_a_new_recipe_shows_can_be_pasted_whatever_it_is_called(here):
+    name = os.fsdecode(b"odd \xff\n$(x) it's.yaml")
+    assert main(["init", name, *FLAGS]) == 0
+    line = next(line for line in Path(name).read_text().splitlines() if line.startswith("#   check it"))
+    pasted = line.partition("tw check ")[2]
+    done = subprocess.run(["bash", "-c", f"ls -d {pasted}"], capture_output=True, timeout=60, check=False)
+    assert done.stdout == os.fsencode(name) + b"\n"
+
+
+@pytest.mark.parametrize("flag", ["--model", "--dataset"])
+def test_init_refuses_a_name_that_utf8_text_cannot_hold(here, capsys, flag):
+    name = os.fsdecode(b"\xff/rows.jsonl")
+    Path(name).parent.mkdir()
+    Path(name).write_text("{}\n")
+    for verb in (["init", "new.yaml"], ["finetune"]):
+        other = {"--model": ["--dataset", "bfcl"], "--dataset": ["--model", "a/b"]}[flag]
+        assert main([*verb, flag, name, *other]) == 2
+        assert r"\xff/rows.jsonl' is not UTF-8" in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == [os.fsdecode(b"\xff")]
+
+
+@pytest.mark.parametrize("epochs", ["0.123456789012", "1234567.5", "3", "1e-7", "1e22"])
+def test_init_keeps_every_digit_of_the_epochs(here, epochs):
+    assert main(["init", "new.yaml", *FLAGS, "--epochs", epochs]) == 0
+    assert load_recipe(here / "new.yaml").stages[2][1].epochs == float(epochs)
+
+
+@pytest.mark.parametrize("verb", [["init", "new.yaml"], ["finetune"]])
+@pytest.mark.parametrize("epochs", ["nan", "inf", "-inf", "0", "-1", "1e-999"])
+def test_epochs_that_are_no_number_of_passes_are_refused_before_anything_is_written(here, capsys, verb, epochs):
+    assert main([*verb, *FLAGS, "--epochs", epochs]) == 2
+    assert "--epochs: --epochs is" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
 def test_init_never_overwrites_without_force(here, capsys):
     (here / "new.yaml").write_text("mine")
     assert main(["init", "new.yaml", *FLAGS]) == 2
@@ -75,8 +125,6 @@ def test_init_without_a_terminal_says_which_flags_are_missing(here):
 
 def test_init_asks_on_a_terminal_for_what_flags_do_not_say(here):
     pty = pytest.importorskip("pty")
-    import os
-
     child, terminal = pty.fork()
     if child == 0:
         os.execv(TW, [str(TW), "init", "new.yaml", "--model", "a/b"])
@@ -125,7 +173,7 @@ def test_check_tells_six_mistakes_with_their_places_and_exits_2(here, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     places = [line.split(" ")[0] for line in err.splitlines() if line.startswith("six.yaml:")]
-    assert places == [f"six.yaml:{place}:" for place in ("2:1", "5:45", "6:5", "7:36", "7:43", "9:25")]
+    assert places == [f"six.yaml:{place}:" for place in ("2:1", "5:49", "6:5", "7:41", "7:48", "9:26")]
     for right in ("seed", "data.split.test", "evaluate", "sft.lora.rank", "before"):
         assert f"did you mean: {right}\n" in err
     assert err.endswith("6 problems in the recipe\n")
@@ -135,7 +183,7 @@ def test_check_gives_all_problems_as_json(here, capsys):
     (here / "six.yaml").write_text(SIX)
     assert main(["check", "six.yaml", "--static", "--json"]) == 2
     problems = json.loads(capsys.readouterr().out)["problems"]
-    assert [problem["where"] for problem in problems][:2] == ["six.yaml:2:1", "six.yaml:5:45"]
+    assert [problem["where"] for problem in problems][:2] == ["six.yaml:2:1", "six.yaml:5:49"]
 
 
 def test_check_static_of_six_mistakes_takes_less_than_six_tenths_of_a_second(here):

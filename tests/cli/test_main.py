@@ -140,11 +140,11 @@ def test_a_verb_may_exit_with_a_code(verb, capsys):
 # ── signals and pipes ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def program(tmp_path, body):
-    (tmp_path / "trial_verb.py").write_text(f"import sys, time\ndef trial():\n    {body}\n")
+def program(tmp_path, body, *arguments):
+    (tmp_path / "trial_verb.py").write_text(f"import sys, time\ndef trial(json: bool = False):\n    {body}\n")
     code = (
         "import sys; from tunewright.cli import main as m;"
-        "m.VERBS['trial'] = m.Verb('trial_verb:trial', ''); sys.exit(m.main(['trial']))"
+        f"m.VERBS['trial'] = m.Verb('trial_verb:trial', ''); sys.exit(m.main(['trial', *{arguments}]))"
     )
     return [sys.executable, "-c", code], {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path)}}
 
@@ -157,6 +157,23 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path):
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130
     assert err.strip() == "stopped by Ctrl-C"
+
+
+def test_ctrl_c_is_one_json_object_with_json(tmp_path):
+    command, more = program(tmp_path, "print('ready', file=sys.stderr, flush=True); time.sleep(30)", "--json")
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    assert running.stderr.readline() == "ready\n"
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, err) == (130, "")
+    told = {"error": "Stopped", "where": None, "seen": "stopped by Ctrl-C", "expected": None, "fix": None}
+    assert json.loads(out) == told
+
+
+def test_an_error_about_a_file_whose_name_is_not_utf8_is_json_too(tmp_path):
+    done = tw("check", "--static", "--json", os.fsdecode(b"\xff.yaml"))
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["problems"][0]["file"] == os.fsdecode(b"\xff.yaml")
 
 
 @pytest.mark.parametrize("flush", ["True", "False"])

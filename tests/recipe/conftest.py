@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from textwrap import dedent
 
@@ -20,17 +21,16 @@ stages:
   - compare:  {baseline: before, candidate: after, require: {metric: args_exact, better_by: 0.1}}
 """
 
-SIX = """\
-recipe: six
-sead: 7
-model: smollm2-135m-instruct
-stages:
-  - data: {sources: [{type: bfcl}], split: {tst: 150}}
-  - evalute: {id: before, suite: tool-calls, rows: data.test}
-  - sft: {rows: data.train, steps: sixty, rank: 8}
-  - evaluate: {id: after, model: sft, suite: tool-calls, rows: data.test}
-  - compare: {baseline: befor, candidate: after}
-"""
+MISTAKES = {
+    "seed: 7": "sead: 7",
+    "split: {test: 150}": "split: {tst: 150}",
+    "evaluate: {id: before": "evalute: {id: before",
+    "steps: 60": "steps: sixty, rank: 8",
+    "baseline: before": "baseline: befor",
+}
+"""right -> wrong; the fourth holds two"""
+
+SIX = reduce(lambda text, change: text.replace(*change), MISTAKES.items(), GOOD)
 
 Problems = Callable[..., list[RecipeProblem]]
 

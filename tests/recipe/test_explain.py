@@ -3,7 +3,8 @@
 import pytest
 
 from tunewright.recipe.explain import as_yaml, entries, example_for, meant, nearest, words
-from tunewright.recipe.sections import SECTIONS, SftSection
+from tunewright.recipe.sections import SECTIONS, DataSection, EntropyConfig, SftSection
+from tunewright.recipe.weighting import KINDS
 
 
 def test_every_key_of_the_schema_has_a_path_a_type_and_help():
@@ -51,7 +52,7 @@ def test_a_key_like_nothing_gets_no_suggestion():
         ("learning_rate", "a number, above 0, at most 1"),
         ("schedule", "one of cosine, linear, constant"),
         ("rows", "the id of a stage above that makes rows"),
-        ("weighting", "one of {type: none}, {type: linear, …}"),
+        ("weighting", f"a mapping with `type` ({', '.join(KINDS)}) and the fields of that type"),
         ("trackers", "a list (one of trackio, wandb, mlflow)"),
     ],
 )
@@ -60,13 +61,22 @@ def test_a_type_is_said_in_plain_words(field, said):
     assert words(info.annotation, info.metadata) == said
 
 
+def test_a_union_told_apart_by_its_type_is_said_by_its_types():
+    said = words(DataSection.model_fields["sources"].annotation)
+    assert "one of {type: bfcl, …}, {type: jsonl, …}, {type: hub, …}" in said
+
+
+def test_a_list_of_fixed_length_says_how_many():
+    assert words(EntropyConfig.model_fields["clip"].annotation) == "a list of 2 (a number)"
+
+
 def test_an_example_is_nested_as_it_stands_in_a_stage():
     assert example_for(("sft", "lora", "rank")) == "lora: {rank: 16}"
     assert example_for(("sft", "learning_rate")) == "learning_rate: 1e-3"
 
 
 def test_an_example_inside_a_mapping_of_several_types_shows_its_type():
-    assert example_for(("sft", "weighting", "floor")) == "weighting: {type: linear, floor: 0.2}"
+    assert example_for(("sft", "weighting", "floor")) == "weighting: {type: linear, floor: 0.1}"
 
 
 def test_defaults_are_written_as_yaml():

@@ -28,11 +28,11 @@ def test_six_mistakes_are_told_at_once_each_with_place_and_suggestion(problems):
     found = {place(problem): problem.suggestion for problem in problems(SIX)}
     assert found == {
         (2, 1): "seed",
-        (5, 45): "data.split.test",
+        (5, 49): "data.split.test",
         (6, 5): "evaluate",
-        (7, 36): None,
-        (7, 43): "sft.lora.rank",
-        (9, 25): "before",
+        (7, 41): None,
+        (7, 48): "sft.lora.rank",
+        (9, 26): "before",
     }
 
 
@@ -72,6 +72,19 @@ def test_a_wrong_value_is_told_in_plain_words(problems, change, expected):
     assert not any(term in told for term in ("input", "valid", "literal", "discriminator", "tuple", "bool_"))
 
 
+@pytest.mark.parametrize("test", ["2.7", "1.0", "1e2", "0", "-3", "true", "'150'"])
+def test_rows_to_hold_out_are_a_share_below_one_or_a_whole_number(problems, test):
+    [problem] = problems(replaced("test: 150", f"test: {test}"))
+    assert problem.path == "data.split.test"
+    assert problem.expected == "a number, above 0, below 1, or a whole number, at least 1"
+
+
+@pytest.mark.parametrize("test", [150, 1, 0.2, 0.999])
+def test_a_share_and_a_number_of_rows_stay_what_they_are(load, test):
+    held_out = load(replaced("test: 150", f"test: {test}")).stages[0][1].split.test
+    assert (held_out, type(held_out)) == (test, type(test))
+
+
 def test_a_misspelt_type_of_a_source_gets_the_nearest_one_and_does_not_hide_the_rest(problems):
     found = problems(replaced("{type: bfcl}", "{type: bfc, categoris: [multiple]}"))
     assert [(problem.path, problem.suggestion) for problem in found] == [
@@ -81,14 +94,14 @@ def test_a_misspelt_type_of_a_source_gets_the_nearest_one_and_does_not_hide_the_
 
 
 def test_a_key_of_another_type_names_that_type(problems):
-    [problem] = problems(replaced("{type: linear, floor: 0.2}", "{type: none, floor: 0.2}"))
-    assert problem.suggestion == "sft.weighting.type: linear"
+    [problem] = problems(replaced("{type: bfcl}", "{type: bfcl, path: rows.jsonl}"))
+    assert problem.suggestion == "data.sources.0.type: jsonl"
 
 
 def test_a_missing_type_is_told_where_the_mapping_stands(problems):
     [problem] = problems(replaced("{type: linear, floor: 0.2}", "{floor: 0.2}"))
     assert problem.path == "sft.weighting.type"
-    assert problem.expected == "one of none, linear"
+    assert problem.expected.startswith("one of none, linear, ")
 
 
 def test_a_missing_key_is_told_at_its_stage(problems):

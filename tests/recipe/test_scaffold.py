@@ -4,7 +4,7 @@ import pytest
 
 from tunewright.recipe.load import load_recipe
 from tunewright.recipe.scaffold import Wish, finetune_recipe, new_recipe, quoted, recipe_name
-from tunewright.recipe.sections import is_name
+from tunewright.recipe.sections import EntropyConfig, is_name
 
 DATASETS = ["bfcl", "rows.jsonl", "my: rows #1.jsonl", "owner/data", "owner/data-2.0"]
 
@@ -47,7 +47,7 @@ def test_the_recipe_of_the_one_liner_loads(save, dataset):
         "tool-calls" if dataset == "bfcl" else "exact-match"
     }
     assert recipe.stages[2][1].epochs == 0.5
-    assert recipe.stages[2][1].weighting.model_dump() == {"type": "linear", "floor": 0.2}
+    assert recipe.stages[2][1].weighting == EntropyConfig(type="linear", floor=0.1).resolved()
     assert recipe.stages[3][1].model == "sft"
 
 
@@ -61,9 +61,11 @@ def test_any_text_makes_a_name(text):
     assert is_name(recipe_name(text))
 
 
-@pytest.mark.parametrize(
-    "text", ["a/b", "true", "1e5", "null", "a: b", "#x", "-x", "it's", 'a "b"', "...", "ä", "{x}", "a\nb"]
-)
+PLAIN = ["a/b", "true", "1e5", "null", "a: b", "#x", "-x", "it's", 'a "b"', "...", "ä", "{x}", "a\nb"]
+CONTROLS = ["a\u2028b\u2029", "a\x85\x7f\xa0b", "\x00\x1b", "\ufeffa", "🎉\u200d🎉", "\U000e0001"]
+
+
+@pytest.mark.parametrize("text", [*PLAIN, *CONTROLS])
 def test_a_quoted_text_is_read_back_as_it_was(load, text):
     recipe = load(
         f"recipe: a\nhypothesis: {quoted(text)}\nmodel: a/b\nstages:\n  - data: {{sources: [{{type: bfcl}}]}}\n"

@@ -86,6 +86,12 @@ KEYWORDS = {
     "exclusiveMinimum": lambda v, rule, s, path: says(number(v) and v <= rule, path),
     "exclusiveMaximum": lambda v, rule, s, path: says(number(v) and v >= rule, path),
     "minItems": lambda v, rule, s, path: says(isinstance(v, list) and len(v) < rule, path),
+    "maxItems": lambda v, rule, s, path: says(isinstance(v, list) and len(v) > rule, path),
+    "prefixItems": lambda v, rules, s, path: (
+        [e for i, (one, r) in enumerate(zip(v, rules, strict=False)) for e in errors(one, r, f"{path}.{i}")]
+        if isinstance(v, list)
+        else []
+    ),
     "minProperties": lambda v, rule, s, path: says(isinstance(v, dict) and len(v) < rule, path),
     "maxProperties": lambda v, rule, s, path: says(isinstance(v, dict) and len(v) > rule, path),
 }
@@ -101,6 +107,12 @@ def test_the_schema_takes_a_good_recipe():
 
 def test_the_schema_takes_a_new_recipe():
     assert check(new_recipe(Wish("a", "a/b", "bfcl"), "a.yaml")) == []
+
+
+def test_the_schema_takes_a_weighting_with_a_list_of_two():
+    assert check(replaced("type: linear, floor: 0.2", "type: exponential, clip: [0.5, 2]")) == []
+    assert check(replaced("type: linear, floor: 0.2", "type: exponential, clip: [0.5, 2, 3]"))
+    assert check(replaced("type: linear, floor: 0.2", "type: exponential, clip: [0.5, two]"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)

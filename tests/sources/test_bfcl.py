@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import sysconfig
 from collections import Counter
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+import tunewright
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.errors import EnvironmentProblem
 from tunewright.recipe.sections import BfclSource
 from tunewright.sources.bfcl import NoAcceptableValueError, first_acceptable, json_schema, read_bfcl
 from tunewright.sources.dropped import Dropped
@@ -129,9 +133,26 @@ def test_the_identity_is_the_version_of_the_package():
     assert next(iter(read_source(source))).source == "bfcl"
 
 
-def test_a_missing_package_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr("tunewright.sources.bfcl.PACKAGE", "bfcl-eval-that-is-not-there")
-    with pytest.raises(EnvironmentProblem, match="is not installed") as caught:
-        next(read_bfcl(CATEGORIES))
-    assert "pip install --no-deps" in str(caught.value)
-    assert "==2026.3.23" in str(caught.value)
+def everything_but(package: str, folder: Path) -> Path:
+    """Make a folder with all that is installed but one package: the path of a Python that lacks it."""
+    folder.mkdir()
+    for place in map(Path, {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}):
+        for entry in place.iterdir():
+            if not entry.name.startswith(package):
+                (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def test_a_missing_package_says_how_to_install_it(tmp_path):
+    code = (
+        "from tunewright.errors import EnvironmentProblem; from tunewright.sources.bfcl import read_bfcl\n"
+        "try: next(read_bfcl(['multiple']))\n"
+        "except EnvironmentProblem as error: print(error)"
+    )
+    source = Path(tunewright.__file__).parents[1]
+    path = os.pathsep.join(map(str, (source, everything_but("bfcl_eval", tmp_path / "packages"))))
+    command = [sys.executable, "-S", "-c", code]  # -S: only what stands in the path is installed
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("the package bfcl-eval is not installed")
+    assert "pip install --no-deps bfcl-eval==2026.3.23" in done.stdout

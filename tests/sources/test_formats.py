@@ -66,6 +66,18 @@ def test_tools_and_arguments_may_be_json_in_a_string():
     ]
 
 
+def test_calls_may_be_json_in_a_string_too():
+    call = {"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    answer = {"role": "assistant", "content": None, "tool_calls": json.dumps([call])}
+    assert read({"messages": [USER, answer]}).answer == {**answer, "tool_calls": [call]}
+
+
+@pytest.mark.parametrize("nothing", [None, [], {}, "", "[]", "{}", "null"])
+def test_no_calls_may_be_said_in_any_way(nothing):
+    messages = [{**USER, "tool_calls": nothing}, {**ANSWER, "tool_calls": nothing}]
+    assert read({"messages": messages, "tools": nothing}).messages == [USER, ANSWER]
+
+
 def test_sharegpts_function_call_becomes_a_tool_call():
     turns = [
         {"from": "human", "value": "Hi"},
@@ -111,7 +123,14 @@ def test_a_mapping_renames_columns():
         ({"messages": [USER, ANSWER], "id": 1.5}, {}, ["id is a float"]),
         ({"messages": [USER, ANSWER], "meta": "x"}, {}, ["meta is a str"]),
         ({"messages": [USER, ANSWER], "meta": {"x": float("nan")}}, {}, ["JSON cannot hold"]),
-        ({"messages": [USER, ANSWER], "group": "\ud800"}, {}, ["JSON cannot hold"]),
+        ({"messages": [USER, ANSWER], "group": "\ud800"}, {}, ["group has half of a surrogate pair"]),
+        ({"messages": [USER, ANSWER], "tools": [{"name": "\ud800"}]}, {}, ["tools has half of a surrogate pair"]),
+        ({"messages": [USER, ANSWER], "tools": 0}, {}, ["tools is 0", "a list of function objects"]),
+        ({"messages": [USER, {**ANSWER, "tool_calls": "[{"}]}, {}, ["message 1: tool_calls: broken JSON in a string"]),
+        ({"messages": [USER, {**ANSWER, "tool_calls": "call"}]}, {}, ["message 1: tool_calls: broken JSON"]),
+        ({"messages": [USER, {**ANSWER, "tool_calls": '{"name": "f"}'}]}, {}, ["message 1: tool_calls is {'name'"]),
+        ({"messages": [USER, {**ANSWER, "tool_calls": 7}]}, {}, ["message 1: tool_calls is 7", "a list of calls"]),
+        ({"messages": [USER, {**ANSWER, "tool_calls": '["f"]'}]}, {}, ["message 1: tool call 0 is f"]),
     ],
 )
 def test_a_wrong_record_is_refused_with_its_line_and_the_fix(record, columns, expected):

@@ -69,43 +69,55 @@ def test_a_file_that_cannot_be_used_is_named_with_its_line(tmp_path):
         list(read_source(jsonl(path)))
 
 
+def read_alone(source: HubSource, home: Path, **environment: str) -> list[dict[str, object]]:
+    """Read a data set in a process of its own, which keeps what it downloads or converts under `home`.
+
+    Raises:
+        DataError: as the process raised it.
+    """
+    code = (
+        "import json, sys; from tunewright.recipe.sections import HubSource; from tunewright.errors import DataError\n"
+        "from tunewright.sources.read import read_source\n"
+        "source = HubSource.model_validate_json(sys.argv[1])\n"
+        "try: print(json.dumps([row.model_dump() for row in read_source(source)]))\n"
+        "except DataError as error: print(json.dumps(str(error)))"
+    )
+    command = [sys.executable, "-c", code, source.model_dump_json()]
+    environment = {**os.environ, "HF_HOME": str(home), **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    found = json.loads(done.stdout)
+    if isinstance(found, str):
+        raise DataError(found)
+    return found
+
+
 @pytest.fixture
-def hub_cache(tmp_path, monkeypatch):
-    config = pytest.importorskip("datasets").config
-    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-def test_a_local_folder_is_read_as_a_data_set(tmp_path, hub_cache):
-    folder = tmp_path / "set"
-    folder.mkdir()
+def folder(tmp_path):
+    """A folder in the layout of a data set on the hub."""
+    pytest.importorskip("datasets")
+    (tmp_path / "set").mkdir()
     talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    write(folder / "train.jsonl", {"messages": talk}, {"messages": talk, "id": "own"})
+    write(tmp_path / "set" / "train.jsonl", {"messages": talk}, {"messages": talk, "id": "own"})
+    return tmp_path / "set"
+
+
+def test_a_local_folder_is_read_as_a_data_set(folder, tmp_path):
     source = HubSource(type="hub", name=str(folder))
-    rows = list(read_source(source))
-    assert [row.id for row in rows] == ["set-train-1", "own"]
-    assert rows[0].messages == talk
-    assert {row.source for row in rows} == {source_name(source)}
+    rows = read_alone(source, tmp_path / "home")
+    assert [row["id"] for row in rows] == ["set-train-1", "own"]
+    assert [message["content"] for message in rows[0]["messages"]] == ["Hi", "Hello"]
+    assert {row["source"] for row in rows} == {source_name(source)}
 
 
-def test_a_split_that_is_not_there_is_a_clean_error(tmp_path, hub_cache):
-    folder = tmp_path / "set"
-    folder.mkdir()
-    write(folder / "train.jsonl", ROW)
+def test_a_split_that_is_not_there_is_a_clean_error(folder, tmp_path):
     with pytest.raises(DataError, match=r"Unknown split .*nothing"):
-        list(read_source(HubSource(type="hub", name=str(folder), part="nothing")))
+        read_alone(HubSource(type="hub", name=str(folder), part="nothing"), tmp_path / "home")
 
 
 def test_a_data_set_that_cannot_be_reached_is_a_clean_error(tmp_path):
-    code = (
-        "from tunewright.recipe.sections import HubSource; from tunewright.sources.read import read_source\n"
-        "from tunewright.errors import DataError\n"
-        "try: list(read_source(HubSource(type='hub', name='nobody/nothing')))\n"
-        "except DataError as error: print(error)"
-    )
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("nobody/nothing: cannot load it")
-    assert "fix: check name, config, part and revision" in done.stdout
+    with pytest.raises(DataError, match=r"^nobody/nothing: cannot load it") as caught:
+        read_alone(HubSource(type="hub", name="nobody/nothing"), tmp_path, HF_HUB_OFFLINE="1")
+    assert "fix: check name, config, part and revision" in str(caught.value)
 
 
 def test_the_identity_of_a_data_set_is_its_name_and_revision_and_of_a_folder_its_content(tmp_path):

@@ -120,6 +120,21 @@ def test_a_row_longer_than_the_models_context_does_not_fit_either(smollm2_folder
         data(section(smollm2_folder, JsonlSource(type="jsonl", path=str(path))), tmp_path / "o", RunContext(quiet=True))
 
 
+def test_a_row_that_is_too_large_to_be_rendered_stops_the_stage_with_its_line_or_is_dropped(smollm2_folder, tmp_path):
+    source = write(tmp_path / "rows.jsonl", 9)
+    huge = json.dumps({"id": "huge", "prompt": "word " * 1_000_000, "completion": "x"})
+    Path(source.path).write_text(Path(source.path).read_text() + huge + "\n")
+    with pytest.raises(DataError) as caught:
+        data(section(smollm2_folder, source), tmp_path / "out", RunContext(quiet=True))
+    assert str(caught.value).startswith(f"{source.path}:10: a row of 5.0 MB\n  expected: at most 2 MB a row")
+    assert "overlong: drop" in str(caught.value)
+    dataset = data(section(smollm2_folder, source, overlong="drop"), tmp_path / "out", RunContext(quiet=True))
+    assert dataset.sources[0].model_dump(include={"read", "dropped"}) == {
+        "read": 10,
+        "dropped": {"larger than 2 MB": 1},
+    }
+
+
 def test_several_sources_keep_their_order_and_are_counted_apart(smollm2_folder, tmp_path):
     sources = [write(tmp_path / "b.jsonl", 5), write(tmp_path / "a.jsonl", 4)]
     dataset = data(section(smollm2_folder, *sources, test=2), tmp_path / "out", RunContext(quiet=True))

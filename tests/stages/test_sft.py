@@ -1,4 +1,5 @@
 import json
+import math
 import random
 
 import pytest
@@ -9,8 +10,11 @@ from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import write_jsonl
 from tunewright.chat.render import Renderer
 from tunewright.errors import DataError
-from tunewright.recipe.sections import LinearWeighting, SftSection
+from tunewright.models.load import load_model
+from tunewright.recipe.sections import EntropyConfig, SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
+from tunewright.stages.sft.collate import PackedCollator
+from tunewright.stages.sft.head import find_output_head
 from tunewright.stages.sft.stage import IGNORED, plan_training, sft
 
 
@@ -43,21 +47,79 @@ def trainer_for(toy_model, rows, out, weighting, **fields):
     plan = plan_training(rows, chosen, Renderer.from_folder(toy_model))
     tokenizer = AutoTokenizer.from_pretrained(toy_model)
     model = load_model(toy_model, "float32")
-    return make_trainer(model, tokenizer, plan.examples, chosen, plan.steps, out, "float32", [])
+    return make_trainer(model, tokenizer, plan.examples, chosen, plan.steps, out, "float32")
 
 
 def adapter_weights(trainer):
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
 
 
-def test_weight_one_trains_exactly_as_the_stock_trainer_does(toy_model, rows, tmp_path):
-    trained = []
-    for name, weighting in (("stock", {"type": "none"}), ("ones", {"type": "linear", "floor": 1.0})):
-        trainer = trainer_for(toy_model, rows, tmp_path / name, weighting, steps=3)
+def stock_trainer_for(toy_model, rows, out, **fields):
+    """TRL's own trainer on the same rows in the same order: padded batches, its own head, PEFT's own layers."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoTokenizer
+    from trl import SFTTrainer
+
+    from tunewright.models.load import load_model
+    from tunewright.stages.sft.trainer import _config
+
+    chosen = section(toy_model, **fields)
+    plan = plan_training(rows, chosen, Renderer.from_folder(toy_model))
+    lora = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear")
+    return SFTTrainer(
+        model=load_model(toy_model, "float32"),
+        args=_config(chosen, plan.steps, out, "float32"),
+        train_dataset=Dataset.from_list(plan.examples),
+        processing_class=AutoTokenizer.from_pretrained(toy_model),
+        peft_config=lora,
+    )
+
+
+@pytest.mark.parametrize("weighting", [{"type": "none"}, {"type": "linear", "floor": 1.0}])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_weight_one_gives_the_losses_of_the_stock_trainer(toy_model, rows, tmp_path, weighting, accumulation):
+    fields = {"steps": 3, "gradient_accumulation": accumulation}
+    stock = stock_trainer_for(toy_model, rows, tmp_path / "stock", **fields)
+    ours = trainer_for(toy_model, rows, tmp_path / "ours", weighting, **fields)
+    assert ours.head_used == "fused head, packed rows"
+    losses = []
+    for trainer in (stock, ours):
         trainer.train()
-        trained.append(adapter_weights(trainer))
-    for name, stock in trained[0].items():
-        assert torch.equal(stock, trained[1][name]), name
+        losses.append([(row["loss"], row["grad_norm"]) for row in trainer.state.log_history if "loss" in row])
+    assert len(losses[0]) == 3
+    for one, other in zip(*losses, strict=True):
+        assert other == pytest.approx(one, rel=2e-5)
+
+
+def test_a_model_with_another_head_trains_on_the_one_of_trl(toy_model, rows, tmp_path):
+    trained = {}
+    for name in ("fused", "trl"):
+        trainer = trainer_for(toy_model, rows, tmp_path / name, {"type": "linear", "floor": 0.2}, steps=2)
+        if name == "trl":
+            trainer = trainer_of_unknown_model(toy_model, rows, tmp_path / "unknown")
+        trainer.train()
+        trained[trainer.head_used] = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert set(trained) == {"fused head, packed rows", "trl head, padded rows"}
+    assert trained["trl head, padded rows"] == pytest.approx(trained["fused head, packed rows"], rel=2e-5)
+
+
+def trainer_of_unknown_model(toy_model, rows, out):
+    """The toy model with a head whose config promises something else than it does: it must not be believed."""
+    from transformers import AutoTokenizer
+
+    from tunewright.models.load import load_model
+    from tunewright.stages.sft.trainer import make_trainer
+
+    chosen = section(toy_model, weighting={"type": "linear", "floor": 0.2}, steps=2)
+    plan = plan_training(rows, chosen, Renderer.from_folder(toy_model))
+    model = load_model(toy_model, "float32")
+    model.config.lm_head_multiplier = 3.0
+    tokenizer = AutoTokenizer.from_pretrained(toy_model)
+    assert find_output_head(model) is None
+    model.config.lm_head_multiplier = 1.0
+    model.config.num_experts = 1  # what keeps it from the fused head, and changes nothing else
+    return make_trainer(model, tokenizer, plan.examples, chosen, plan.steps, out, "float32")
 
 
 def test_entropy_weights_change_what_is_learned(toy_model, rows, tmp_path):
@@ -71,15 +133,17 @@ def test_entropy_weights_change_what_is_learned(toy_model, rows, tmp_path):
 
 def test_the_weighted_loss_is_the_formula_on_the_full_logits(toy_model, rows, tmp_path):
     trainer = trainer_for(toy_model, rows, tmp_path, {"type": "linear", "floor": 0.2})
-    batch = next(iter(trainer.get_train_dataloader()))
-    batch = {key: value for key, value in batch.items() if torch.is_tensor(value)}
-    loss = trainer.compute_loss(trainer.model, dict(batch))
-    logits = trainer.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
-    labels = batch["labels"][:, 1:]
+    examples = [dict(trainer.train_dataset[row]) for row in range(2)]
+    loss = trainer.compute_loss(trainer.model, PackedCollator()(examples))
+    reference = load_model(toy_model, "float32")
+    labels = [torch.tensor(example["labels"][1:]) for example in examples]
+    logits = [reference(torch.tensor([example["input_ids"]])).logits[0, :-1] for example in examples]
+    logits, labels = torch.cat(logits), torch.cat(labels)
     mask = labels != IGNORED
     log_probs = logits.double().log_softmax(-1)[mask]
     entropy = -(log_probs.exp() * log_probs).sum(-1)
-    weights = 0.2 + 0.8 * entropy / entropy.mean()
+    weights = 0.2 + 0.8 * entropy / math.log(logits.shape[-1])
+    weights = weights / weights.mean()
     nll = -log_probs.gather(1, labels[mask][:, None])[:, 0]
     assert loss.item() == pytest.approx(((nll * weights).sum() / mask.sum()).item(), rel=1e-5)
 
@@ -99,11 +163,14 @@ def test_training_leaves_adapter_metrics_and_events_and_no_checkpoints(toy_model
     )
     assert list((tmp_path / "out" / "tb").glob("events*"))
     assert not (tmp_path / "out" / "checkpoints").exists()
-    assert {verdict.name for verdict in run.verdicts} == {"loss_is_finite", "loss_fell"}
+    assert {verdict.name for verdict in run.verdicts} == {"loss_is_finite", "loss_fell", "entropy_collapsed"}
 
 
-def test_a_run_that_stopped_half_way_ends_in_the_same_adapter(toy_model, rows, tmp_path):
-    chosen = section(toy_model, weighting=LinearWeighting(type="linear"))
+@pytest.mark.parametrize(
+    "weighting", [EntropyConfig(type="linear"), EntropyConfig(type="top_quantile", quantile=0.5, scope="ema")]
+)
+def test_a_run_that_stopped_half_way_ends_in_the_same_adapter(toy_model, rows, tmp_path, weighting):
+    chosen = section(toy_model, weighting=weighting)
     whole = sft(rows, chosen, tmp_path / "whole", RunContext(quiet=True))
     half = tmp_path / "half"
     with pytest.raises(Stopped):
@@ -139,11 +206,12 @@ def train_until_step(step, toy_model, rows, chosen, out):
     out.mkdir()
     plan = plan_training(rows, chosen, Renderer.from_folder(toy_model))
     with task("training", plan.steps) as bar:
-        recorder = Recorder(out, 0, bar)
         tokenizer = AutoTokenizer.from_pretrained(toy_model)
         model = load_model(toy_model, "float32")
-        options = (chosen, plan.steps, out, "float32", [recorder, Stop()])
-        make_trainer(model, tokenizer, plan.examples, *options).train()
+        trainer = make_trainer(model, tokenizer, plan.examples, chosen, plan.steps, out, "float32")
+        trainer.add_callback(Recorder(out, 0, bar, trainer.meter, trainer.selector, None))
+        trainer.add_callback(Stop())
+        trainer.train()
 
 
 def test_two_runs_of_the_same_section_give_the_same_adapter(toy_model, rows, tmp_path):

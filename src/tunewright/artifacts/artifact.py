@@ -13,10 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Artifact(BaseModel):
-    """Base of the typed results. `kind` is the stage kind that makes it."""
+    """Base of the typed results.
+
+    `kind` is the stage kind that makes it; `by_products` are files and folders of it that nobody reads again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: ClassVar[str]
+    by_products: ClassVar[tuple[str, ...]] = ()
 
     folder: Path = Field(exclude=True)
 

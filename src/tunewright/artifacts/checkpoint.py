@@ -19,6 +19,7 @@ class Trained(Artifact):
     """LoRA adapters on a base model."""
 
     kind: ClassVar[str] = "sft"
+    by_products: ClassVar[tuple[str, ...]] = ("tb",)
 
     base_model: str
     base_identity: str

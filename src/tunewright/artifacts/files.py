@@ -7,6 +7,7 @@ an error that names the path; it never becomes a short file.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import json
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.errors import DataError, EnvironmentProblem, RunFolderError, TunewrightError
+
+MAX_LINE_BYTES = 32 << 20  # far above any row (sources/dropped.py); it ends the reading of a file that is one line
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {
@@ -69,13 +72,16 @@ def make_folder(path: Path) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as a whole, by rename.
 
+    Half a surrogate pair, as Python makes of a file name that is not UTF-8, becomes a backslash escape: in JSON that is
+    the same text again.
+
     Raises:
         RunFolderError: no permission. EnvironmentProblem: disk full. The old file is untouched in both cases.
     """
     with writing(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -127,19 +133,31 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield `(line number, object)` for every non-blank line, line numbers from 1.
 
     Raises:
-        DataError: the file is missing or a folder, or a line is not a JSON object or not UTF-8; names the line.
+        DataError: the file is missing or a folder, or a line is not a JSON object, not UTF-8, or longer than
+            MAX_LINE_BYTES; names the line.
     """
     if not path.is_file():
         raise DataError("no such file", where=str(path), fix="check the path; it is taken from the current folder")
-    number = 0
+    with path.open("rb") as file:
+        number = 0
+        while raw := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            line = _decode_line(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, path, number)
+            if line.strip():
+                yield number, _parse_line(line, path, number)
+
+
+def _decode_line(raw: bytes, path: Path, number: int) -> str:
+    if len(raw) > MAX_LINE_BYTES:
+        raise DataError(
+            f"a line of more than {MAX_LINE_BYTES >> 20} MiB", where=f"{path}:{number}",
+            expected="one JSON object a line", fix=f"if it is one JSON array: `jq -c '.[]' {path.name} > rows.jsonl`",
+        )  # fmt: skip
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, _parse_line(line, path, number)
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"not UTF-8: byte {error.object[error.start]:#04x}", where=f"{path}:{number + 1}", fix="save it as UTF-8"
+            f"not UTF-8: byte {raw[error.start]:#04x}", where=f"{path}:{number}", fix="save it as UTF-8"
         ) from None
 
 

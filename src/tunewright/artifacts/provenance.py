@@ -33,8 +33,11 @@ _SECRET = re.compile(r"\b(hf_|sk-|ghp_|github_pat_|rpa_)[A-Za-z0-9_-]{8,}|(?<=:/
 
 
 def redact(text: str) -> str:
-    """Return `text` with anything that looks like a token or a password in a URL replaced by `***`."""
-    return _SECRET.sub("***", text)
+    """Return `text` with anything that looks like a token or a password in a URL replaced by `***`.
+
+    It is text that every file can hold: the bytes of a file name that are not UTF-8 become backslash escapes.
+    """
+    return _SECRET.sub("***", text).encode("utf-8", "backslashreplace").decode()
 
 
 def now() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tunewright.artifacts.contents import FileMark
 from tunewright.artifacts.files import read_json, write_json
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import DataError, RunFolderError
@@ -66,7 +67,9 @@ class Record(BaseModel):
     verdicts: list[Verdict]
     provenance: Provenance
     result: dict[str, Any]
-    """the typed result; `artifacts.load_artifact` reads it"""
+    """the typed result; `ARTIFACTS[kind].load` reads it"""
+    files: dict[str, FileMark] = {}
+    """what the stage left in its folder, by path: looked at before it is taken again"""
 
 
 def write_record(folder: Path, record: Record) -> None:

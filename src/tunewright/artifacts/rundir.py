@@ -114,9 +114,7 @@ class RunFolder:
         Raises:
             RunFolderError: another process is writing here; names its pid.
         """
-        path = self.path / ".lock"
-        with writing(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _lock_file(self.path)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,6 +154,23 @@ def _damaged(seen: str, where: str) -> RunFolderError:
 def _number(name: str) -> int | None:
     """Return the number that a file is called by, or None where it is called something else."""
     return int(name) if name.isascii() and name.isdecimal() else None
+
+
+def _lock_file(folder: Path) -> int:
+    path = folder / ".lock"
+    with writing(path):
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+
+@contextmanager
+def choosing(name: str, root: Path = RUNS) -> Iterator[None]:
+    """Let one process at a time choose or make a run folder of recipe `name`; the others wait these milliseconds."""
+    handle = _lock_file(make_folder(root / name))
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def link(place: Path, target: str) -> None:

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tunewright.backends.kv import new_cache, use_grouped_attention
+from tunewright.backends.kv import joined, new_cache, start_of, use_grouped_attention
 from tunewright.backends.protocol import Completion, Prompt, Sampling
 
 MIN_SHARED_TOKENS = 16  # below this the shared start saves less than its bookkeeping costs
+PREFILL_TOKENS = 2048  # of a batch at once: rows of like length, so that little of it is padding
 
 
 @dataclass
@@ -41,7 +42,7 @@ class HfBackend:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        use_grouped_attention(self.model)
+        self._plain = use_grouped_attention(self.model)
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, done: AbstractSet[str] = frozenset()
@@ -59,7 +60,7 @@ class HfBackend:
 
     def _prefill_shared(self, token_ids: tuple[int, ...]) -> Any:
         """Return the cache of the tokens that all prompts begin with: one row."""
-        cache = new_cache(self.model)
+        cache = new_cache(self.model, self._plain)
         ids = torch.tensor([token_ids], device=self.model.device)
         self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return cache
@@ -67,16 +68,18 @@ class HfBackend:
     def _generate_batch(self, batch: list[Prompt], start: Any, shared: int, sampling: Sampling) -> list[Completion]:
         began = time.perf_counter()
         rows = len(batch)
-        cache = new_cache(self.model) if start is None else copy.deepcopy(start)
-        if start is not None:
-            cache.batch_repeat_interleave(rows)
-        ids, mask = self._left_padded([prompt.token_ids[shared:] for prompt in batch], shared)
+        ids, mask = self._left_padded([prompt.token_ids[shared:] for prompt in batch])
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + shared
+        held = start_of(start) if start is not None and self._plain else None
+        if start is not None and not self._plain:
+            mask = torch.cat([mask.new_ones(rows, shared), mask], dim=1)
+        next_ids, cache = self._prefill(ids, mask, positions, start, held)
         answers: list[list[int]] = [[] for _ in batch]
         stopped = [False] * rows
         alive = list(range(rows))
-        positions = (mask.cumsum(1) - 1)[:, shared:].clamp(min=0)
-        for _ in range(sampling.max_new_tokens):
-            next_ids = self._step(ids, mask, positions, cache)
+        for step in range(sampling.max_new_tokens):
+            if step:
+                next_ids = self._step(ids, mask, positions, cache, held)
             kept = self._collect(next_ids.tolist(), alive, answers, stopped)
             if not kept:
                 break
@@ -89,8 +92,23 @@ class HfBackend:
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
         return _completions(batch, answers, stopped, time.perf_counter() - began)
 
-    def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        """Return the most likely next token of every row, `(B,)`."""
+    def _prefill(self, ids: Tensor, mask: Tensor, positions: Tensor, start: Any, held: Any) -> tuple[Tensor, Any]:
+        """Return the first new token of every row, `(B,)`, and the cache of all; a few rows at a time."""
+        if not self._plain:
+            cache = new_cache(self.model, plain=False) if start is None else copy.deepcopy(start)
+            if start is not None:
+                cache.batch_repeat_interleave(len(ids))
+            return self._step(ids, mask, positions, cache, None), cache
+        found, caches = [], []
+        rows = max(1, PREFILL_TOKENS // ids.shape[1])
+        for at in range(0, len(ids), rows):
+            part = slice(at, at + rows), slice(int((mask[at : at + rows].sum(0) == 0).sum()), None)  # own padding only
+            caches.append(new_cache(self.model, plain=True))
+            found.append(self._step(ids[part], mask[part], positions[part], caches[-1], held))
+        return torch.cat(found), joined(caches)
+
+    def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, held: Any) -> Tensor:
+        """Return the most likely next token of every row, `(B,)`; `held` is a shared start that is not in the cache."""
         output = self.model(
             input_ids=ids,
             attention_mask=mask,
@@ -98,6 +116,7 @@ class HfBackend:
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **({} if held is None else {"shared_start": held}),
         )
         best: Tensor = output.logits[:, -1].argmax(-1)
         return best
@@ -115,15 +134,14 @@ class HfBackend:
                 kept.append(place)
         return kept
 
-    def _left_padded(self, rows: list[tuple[int, ...]], shared: int) -> tuple[Tensor, Tensor]:
-        """Return ids `(B, S)` and the mask `(B, shared + S)`, 0 on padding."""
+    def _left_padded(self, rows: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+        """Return ids and mask, both `(B, S)`; the mask is 0 on padding."""
         longest = max(map(len, rows))
         ids = torch.full((len(rows), longest), self.pad_token_id)
-        mask = torch.ones(len(rows), shared + longest, dtype=torch.long)
+        mask = torch.zeros(len(rows), longest, dtype=torch.long)
         for row, token_ids in enumerate(rows):
-            gap = longest - len(token_ids)
-            ids[row, gap:] = torch.tensor(token_ids)
-            mask[row, shared : shared + gap] = 0
+            ids[row, longest - len(token_ids) :] = torch.tensor(token_ids)
+            mask[row, longest - len(token_ids) :] = 1
         return ids.to(self.model.device), mask.to(self.model.device)
 
 

@@ -1,31 +1,35 @@
-"""A key-value cache for generating many rows at once. Legend: B rows, K key-value heads, T positions, D head size.
+"""Keys and values for generating many rows at once. Legend: B rows, K key-value heads, T positions, D head size.
 
 transformers' `DynamicCache` copies everything it holds at every step, and its attention copies keys and values once for
 each query head that shares them. At 50 rows of 300 tokens that is more work than the matrix products. So these layers
-keep room to grow, and `grouped_attention` lets the query heads of a group read the same keys in place. It is registered
-under a name of its own through transformers' public attention interface; nobody else's attention changes.
+keep room to grow, the query heads of a group read the same keys in place, and what all prompts begin with is held once
+and not once a row. `grouped_attention` is registered under a name of its own through transformers' public attention
+interface; nobody else's attention changes.
 
 Models whose cache is not made of plain growing layers (sliding windows, recurrent states) keep transformers' own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION = "tunewright_grouped"
+KeyValue = tuple[Tensor, Tensor]
 ROOM_TOKENS = 128  # a growing copy costs a whole step; answers are seldom longer than this
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """One layer's keys and values `(B, K, T, D)`: views of the filled part of larger buffers."""
 
-    _room: tuple[Tensor, Tensor] | None = None
+    _room: KeyValue | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append `(B, K, t, D)` in place; return all keys and values as views."""
@@ -47,11 +51,6 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
             keys[:, :, :start], values[:, :, :start] = self.keys, self.values
         return keys, values
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Let `repeats` rows begin with this single row; copied only when they are written to."""
-        self.keys, self.values = (t.expand(repeats, -1, -1, -1) for t in (self.keys, self.values))
-        self._room = None
-
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep only these rows: finished ones leave."""
         if self._room is not None:
@@ -60,47 +59,124 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
             self.keys, self.values = (room[:, :, :end] for room in self._room)
 
 
-def new_cache(model: Any) -> Cache:
-    """Return an empty cache for `model`: roomy where its layers are plain, transformers' own elsewhere."""
+def is_plain(model: Any) -> bool:
+    """True if every layer of the model's cache just grows, and its attention is transformers' SDPA."""
+    layers = DynamicCache(config=model.config).layers
+    plain = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+    return plain and model.config._attn_implementation in ("sdpa", ATTENTION)
+
+
+def new_cache(model: Any, plain: bool) -> Cache:
+    """Return an empty cache for `model`: roomy where it `is_plain`, transformers' own elsewhere."""
     own = DynamicCache(config=model.config)
-    plain = bool(own.layers) and all(type(layer) is DynamicLayer for layer in own.layers)
     return Cache(layers=[RoomyLayer() for _ in own.layers]) if plain else own
 
 
+def joined(caches: Sequence[Cache]) -> Cache:
+    """Return one roomy cache with the rows of all, padded on the left; the parts are emptied on the way."""
+    if len(caches) == 1:
+        return caches[0]
+    return Cache(layers=[_joined_layers(layers) for layers in zip(*(cache.layers for cache in caches), strict=True)])
+
+
+def _joined_layers(parts: Sequence[RoomyLayer]) -> RoomyLayer:
+    layer = RoomyLayer()
+    layer.lazy_initialization(parts[0].keys, parts[0].values)
+    _, heads, _, size = parts[0].keys.shape
+    rows, end = sum(len(part.keys) for part in parts), max(part.keys.shape[2] for part in parts)
+    room = [parts[0].keys.new_zeros(rows, heads, end + ROOM_TOKENS, size) for _ in range(2)]
+    at = 0
+    for part in parts:
+        for whole, own in zip(room, (part.keys, part.values), strict=True):
+            whole[at : at + len(own), :, end - own.shape[2] : end] = own
+        at += len(part.keys)
+        part.reset()
+    layer._room = (room[0], room[1])
+    layer.keys, layer.values = (whole[:, :, :end] for whole in room)
+    return layer
+
+
+def start_of(cache: Cache) -> list[KeyValue]:
+    """Return the keys and values `(1, K, P, D)` of a cache of one row, a pair a layer."""
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
 def grouped_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float, **_: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    shared_start: Sequence[KeyValue] | None = None,
+    **_: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention that never copies shared keys when one token is generated.
+    """Scaled dot-product attention that copies no shared keys when one token is generated.
 
     Args:
-        module: the attention layer; unused.
+        module: the attention layer; its `layer_idx` picks from `shared_start`.
         query: `(B, H, t, D)`, H a multiple of K.
         key: `(B, K, T, D)`.
         value: `(B, K, T, D)`.
-        attention_mask: `(B, 1, t, T)`, boolean or additive, or None for causal.
+        attention_mask: `(B, 1, t, T)`, boolean, or None for causal.
         scaling: factor of the scores.
+        shared_start: keys and values that stand before those of every row, `(1, K, P, D)` a layer; or None.
 
     Returns:
         `(B, t, H, D)`, and no weights.
     """
-    rows, heads, steps, size = query.shape
-    shared = heads // key.shape[1]
-    attend = torch.nn.functional.scaled_dot_product_attention
-    if steps == 1 and shared > 1:
-        grouped = query.reshape(rows, key.shape[1], shared, size)  # heads of a group stand next to each other
-        out = attend(grouped, key, value, attn_mask=attention_mask, scale=scaling)
-        return out.reshape(rows, 1, heads, size), None
-    if shared > 1:
-        key, value = (t.repeat_interleave(shared, dim=1) for t in (key, value))
+    heads, steps = query.shape[1:3]
+    start = None if shared_start is None else shared_start[module.layer_idx]
+    if steps == 1 and start is not None:
+        return _one_token(query, key, value, attention_mask, scaling, start), None
+    if steps == 1 and heads > key.shape[1]:
+        grouped = query.reshape(len(query), key.shape[1], -1, query.shape[3])  # heads of a group stand together
+        out = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
+        return out.reshape(len(query), 1, heads, -1), None
+    if start is not None:
+        key, value = (
+            torch.cat([one.expand(len(own), -1, -1, -1), own], 2) for one, own in zip(start, (key, value), strict=True)
+        )
+        attention_mask = _with_start(attention_mask, steps, key.shape[2], key.device)
+    if heads > key.shape[1]:
+        key, value = (t.repeat_interleave(heads // key.shape[1], dim=1) for t in (key, value))
     causal = attention_mask is None and steps > 1
-    out = attend(query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=causal)
+    out = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=causal)
     return out.transpose(1, 2), None
 
 
-def use_grouped_attention(model: Any) -> None:
-    """Switch `model` from transformers' SDPA attention to `grouped_attention`; other kinds are left alone."""
-    if model.config._attn_implementation != "sdpa":
-        return
+def _one_token(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, start: KeyValue
+) -> Tensor:
+    """One new token a row: the shared start is read once for all rows, as one product. Returns `(B, 1, H, D)`."""
+    rows, heads, _, size = query.shape
+    kinds, group = key.shape[1], heads // key.shape[1]
+    grouped = query.reshape(rows, kinds, group, size) * scaling
+    by_kind = grouped.transpose(0, 1).reshape(kinds, rows * group, size)
+    to_start = (by_kind @ start[0][0].transpose(1, 2)).view(kinds, rows, group, -1).transpose(0, 1)
+    to_own = grouped @ key.transpose(2, 3)
+    if mask is not None:
+        to_own = to_own.masked_fill(~mask, -torch.inf)
+    weights = torch.cat([to_start, to_own], dim=-1).softmax(-1, dtype=torch.float32).to(value.dtype)
+    length = to_start.shape[-1]
+    on_start = weights[..., :length].transpose(0, 1).reshape(kinds, rows * group, length) @ start[1][0]
+    out = weights[..., length:] @ value + on_start.view(kinds, rows, group, size).transpose(0, 1)
+    return out.reshape(rows, 1, heads, size)
+
+
+def _with_start(mask: Tensor | None, steps: int, length: int, device: torch.device) -> Tensor:
+    """Return the mask `(B or 1, 1, t, P + T)`: the whole start is seen, and of the row what was seen before."""
+    own = steps if mask is None else mask.shape[-1]
+    if mask is None:
+        mask = torch.ones(steps, own, dtype=torch.bool, device=device).tril()[None, None]
+    return torch.cat([mask.new_ones(*mask.shape[:-1], length - own), mask], dim=-1)
+
+
+def use_grouped_attention(model: Any) -> bool:
+    """Switch `model` to `grouped_attention` if it `is_plain`; return whether it was."""
+    if not is_plain(model):
+        return False
     AttentionInterface.register(ATTENTION, grouped_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
+    return True

@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from tunewright.artifacts.files import make_folder, write_text
+from tunewright.cli.init import as_recipe_text, require_epochs
 from tunewright.cli.run import carry_out
 from tunewright.errors import UserError
 from tunewright.recipe.load import load_recipe
-from tunewright.recipe.scaffold import finetune_recipe, is_file_name, recipe_name
+from tunewright.recipe.scaffold import finetune_recipe, is_file_name, recipe_name, shell_word
 
 MARK = "# Written by `tw finetune`, which writes it anew each time: copy it before you change it.\n"
 
@@ -32,17 +33,20 @@ def finetune(
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Fine-tune a model on a data set and prove what it brought. The same command resumes a killed run."""
+    require_epochs(epochs)
     name = recipe_name(dataset)
     path = output / f"{name}.yaml"
     text = MARK + finetune_recipe(
-        model,  # taken from the current folder, as in every recipe; only paths of rows start at the recipe's
+        as_recipe_text(
+            model, "--model"
+        ),  # taken from the current folder, as in every recipe; only paths of rows start at the recipe's
         _from_folder(dataset, output) if is_file_name(dataset) else dataset,
         name=name,
         entropy_aware=entropy_aware,
         epochs=epochs,
     )
     _write(path, text)
-    print(f"# {path}\n{text}", file=sys.stderr)
+    print(f"# {shell_word(str(path))}\n{text}", file=sys.stderr)
     carry_out(
         load_recipe(path, set_ or ()), text, output, allow or [], json_output, again="the same `tw finetune` command"
     )
@@ -52,7 +56,7 @@ def _from_folder(file: str, folder: Path) -> str:
     """Return `file` as the recipe in `folder` must name it."""
     if not Path(file).exists():
         raise UserError("no such file", where=file, fix="check the path; it is taken from the current folder")
-    return os.path.relpath(file, folder)
+    return as_recipe_text(os.path.relpath(file, folder), "--dataset")
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,7 +18,15 @@ from tunewright.artifacts.files import make_folder, write_text
 from tunewright.cli.schema import save_schema
 from tunewright.errors import UserError
 from tunewright.recipe.links import MODEL_FORMS, model_problem
-from tunewright.recipe.scaffold import EXAMPLE_DATASET, EXAMPLE_MODEL, Wish, is_file_name, new_recipe, recipe_name
+from tunewright.recipe.scaffold import (
+    EXAMPLE_DATASET,
+    EXAMPLE_MODEL,
+    Wish,
+    is_file_name,
+    new_recipe,
+    recipe_name,
+    shell_word,
+)
 from tunewright.recipe.schema import SCHEMA_PATH
 from tunewright.recipe.sections import is_name
 
@@ -40,13 +48,13 @@ def init(
     """Write a new recipe. On a terminal it asks for what the flags do not say."""
     target = Target(path, force)
     target.require_free()
-    length = _length(steps, epochs)
+    _one_length(steps, epochs)
     wish = Wish(
         name=_name(name, path),
         model=_model(_given("--model", model, EXAMPLE_MODEL)),
         dataset=target.from_recipe(_dataset(_given("--dataset", dataset, EXAMPLE_DATASET))),
-        steps=length[0],
-        epochs=length[1],
+        steps=steps,
+        epochs=epochs,
         entropy_aware=entropy_aware,
     )
     target.write(new_recipe(wish, str(path)))
@@ -76,7 +84,7 @@ class Target:
         """Return a file's path as it stands in the recipe: from the recipe's folder."""
         if not is_file_name(dataset):
             return dataset
-        return Path(os.path.relpath(dataset, self.path.parent)).as_posix()
+        return as_recipe_text(Path(os.path.relpath(dataset, self.path.parent)).as_posix(), "--dataset")
 
     def write(self, text: str) -> None:
         """Write the recipe and the schema."""
@@ -103,16 +111,36 @@ def _name(name: str | None, path: Path) -> str:
     return chosen
 
 
-def _length(steps: int | None, epochs: float | None) -> tuple[int | None, float | None]:
+def _one_length(steps: int | None, epochs: float | None) -> None:
     if steps is not None and epochs is not None:
         raise UserError("--steps and --epochs are both given", where="tw init", expected="one of the two")
+    require_epochs(epochs)
+
+
+def require_epochs(epochs: float | None) -> None:
+    """Raise UserError unless `--epochs` is left out or a number of passes: above 0, and not without end."""
     if epochs is not None and not 0 < epochs < float("inf"):
-        raise UserError(f"--epochs is {epochs:g}", where="tw init", expected="a number above 0")
-    return steps, epochs
+        raise UserError(f"--epochs is {epochs:g}", where="--epochs", expected="a number above 0")
+
+
+def as_recipe_text(text: str, flag: str) -> str:
+    """Return `text`, unless it is a name whose bytes are not UTF-8: a recipe is UTF-8 text and cannot hold it.
+
+    Raises:
+        UserError: it is such a name.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the name {shell_word(text)} is not UTF-8", where=flag, expected="a name that UTF-8 text can hold",
+            fix="rename the file or folder, or make a link with another name",
+        ) from None  # fmt: skip
+    return text
 
 
 def _model(model: str) -> str:
-    if found := model_problem(model):
+    if found := model_problem(as_recipe_text(model, "--model")):
         fix = f"--model {found[1]}" if found[1] else None
         raise UserError(found[0], where="--model", expected=MODEL_FORMS, fix=fix)
     return model
@@ -130,4 +158,4 @@ def _say(path: Path, schema: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"recipe": str(path), "schema": str(schema)}))
     else:
-        print(f"wrote {path}\nnext: tw check {path}")
+        print(f"wrote {shell_word(str(path))}\nnext: tw check {shell_word(str(path))}")

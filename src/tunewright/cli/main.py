@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunewright import __version__
-from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER, TunewrightError, UserError
+from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, Stopped, TunewrightError, UserError
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand
@@ -42,6 +42,9 @@ VERBS = {
     "show": Verb("tunewright.cli.show:show", "show what a run made: stages, rows, answers"),
     "report": Verb("tunewright.cli.report:report", "write a run's report as one HTML file"),
     "compare": Verb("tunewright.cli.compare:compare", "compare two scored runs, paired by row"),
+    "entropy": Verb(
+        "tunewright.cli.entropy:entropy", "show what a model doubts, token by token; or base against tuned"
+    ),
     "journal": Verb("tunewright.cli.journal:journal", "list all runs: what was expected, what came out"),
     "schema": Verb("tunewright.cli.schema:schema", "print the JSON Schema of recipes"),
 }
@@ -78,8 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        stopped = Stopped("stopped by Ctrl-C")
+        _print_error(stopped, "--json" in args)
+        return stopped.exit_code
     except OSError as error:  # stdout itself: `tw … > /dev/full`
         _silence_stdout()
         print(f"stdout: cannot be written ({error.strerror})", file=sys.stderr)
@@ -130,7 +134,8 @@ def _print_error(error: TunewrightError, as_json: bool) -> None:
     if as_json:
         _print_json(error.as_json())
     else:
-        print(error.render(), file=sys.stderr)
+        lead = "\n" if isinstance(error, Stopped) else ""  # the terminal shows ^C in this line
+        print(lead + error.render(), file=sys.stderr)
 
 
 def _print_bug(error: Exception, as_json: bool) -> int:
@@ -147,7 +152,7 @@ def _print_bug(error: Exception, as_json: bool) -> int:
 def _print_json(value: dict[str, object]) -> None:
     import json
 
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    print(json.dumps(value, indent=2, default=str))  # ASCII: a file name that is not UTF-8 cannot stop it
 
 
 def _silence_stdout() -> None:

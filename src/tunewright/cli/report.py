@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tunewright.artifacts.rundir import find_run
-from tunewright.cli.tables import print_json
+from tunewright.cli.tables import print_json, print_text
 from tunewright.reports.report import write_report
 
 
@@ -23,6 +23,6 @@ def report(
     if json_output:
         print_json({"run": found.name, "report": str(path), "bytes": path.stat().st_size})
     else:
-        print(path)
+        print_text(str(path))
     if open_:
         webbrowser.open(path.resolve().as_uri())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +10,11 @@ from typing import Annotated
 import typer
 
 from tunewright.artifacts.rundir import RunFolder
-from tunewright.errors import EXIT_INTERRUPTED, TunewrightError
+from tunewright.cli.tables import print_json, print_text
+from tunewright.errors import Stopped, TunewrightError
 from tunewright.pipeline import as_json, run_recipe
-from tunewright.recipe.load import load_recipe
+from tunewright.recipe.load import folder_of, parse_recipe, read_text
+from tunewright.recipe.scaffold import shell_word
 from tunewright.recipe.sections import Recipe
 from tunewright.reports.gather import Story, headline
 from tunewright.reports.journal import write_journal
@@ -28,30 +29,36 @@ def run(
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Run a recipe. The same command goes on where a killed run stopped."""
-    loaded = load_recipe(recipe, set_ or ())
-    carry_out(loaded, recipe.read_text(encoding="utf-8-sig"), output, allow or [], json_output, again=_command())
+    text = read_text(recipe)  # once: a recipe from a pipe can be read no second time
+    loaded = parse_recipe(text, str(recipe), folder_of(recipe), set_ or ())
+    carry_out(loaded, text, output, allow or [], json_output, again=_command())
 
 
 def carry_out(recipe: Recipe, text: str, root: Path, allow: list[str], json_output: bool, *, again: str) -> None:
-    """Run `recipe`, write report and journal, print the result; `again` is the command that goes on after Ctrl-C."""
-    folders: list[RunFolder] = []
+    """Run `recipe`, write report and journal, print the result; `again` is the command that goes on after Ctrl-C.
+
+    Raises:
+        Stopped: by Ctrl-C or SIGTERM. Else as `run_recipe`.
+    """
+    ours: list[RunFolder] = []  # none where another process is writing the run: then its pages are not ours to write
     try:
-        done = run_recipe(recipe, text=text, root=root, allow=allow, on_folder=folders.append)
-    except KeyboardInterrupt:
-        print(f"\nstopped; what is done is kept. To go on: {again}", file=sys.stderr)
-        with contextlib.suppress(TunewrightError):
-            _write_pages(folders)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except BaseException:
+        done = run_recipe(recipe, text=text, root=root, allow=allow, on_folder=ours.append)
+    except BaseException as error:
         with contextlib.suppress(TunewrightError):  # why the run ended is told, not why its pages cannot be written
-            _write_pages(folders)
+            _write_pages(ours)
+        if isinstance(error, KeyboardInterrupt):
+            raise _stopped(ours, again) from None
         raise
-    _write_pages(folders)
+    _write_pages(ours)
     if json_output:
-        print(json.dumps(as_json(done), ensure_ascii=False, indent=2))
+        print_json(as_json(done))
     else:
-        print(headline(Story(done)))
-        print(done.path / "report.html")
+        print_text(f"{headline(Story(done))}\n{done.path / 'report.html'}")
+
+
+def _stopped(ours: list[RunFolder], again: str) -> Stopped:
+    place = str(ours[0].path) if ours else None
+    return Stopped("stopped by Ctrl-C; what is done is kept", where=place, fix=f"to go on: {again}")
 
 
 def _write_pages(folders: list[RunFolder]) -> None:
@@ -62,6 +69,4 @@ def _write_pages(folders: list[RunFolder]) -> None:
 
 
 def _command() -> str:
-    import shlex
-
-    return shlex.join(["tw", *sys.argv[1:]])
+    return " ".join(["tw", *map(shell_word, sys.argv[1:])])

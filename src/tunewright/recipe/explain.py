@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from tunewright.recipe.document import shorten
 from tunewright.recipe.sections import EXAMPLES, NAME_PATTERN, SECTIONS, Header, Ref, Section
 
-# What other trainers call our fields: TRL, PEFT and axolotl, from their configuration references.
+# What other trainers call our fields: TRL, PEFT, axolotl and LLaMA-Factory, from their configuration references.
 OTHER_WORDS: Final = {
     "lr": "learning_rate",
     "r": "rank",
@@ -34,6 +34,8 @@ OTHER_WORDS: Final = {
     "max_length": "max_tokens",
     "sequence_len": "max_tokens",
     "base_model": "model",
+    "eaft_alpha": "power",
+    "top_entropy_quantile": "quantile",
 }
 CLOSE: Final = 0.6  # difflib's own default for "a good match"
 
@@ -63,13 +65,13 @@ def _kept(part: Any) -> tuple[Any, ...]:
 
 def tags(annotation: Any) -> dict[str, type[Section]]:
     """Return the models of a union that is told apart by `type`, by that word; empty for any other type."""
-    models = [member for member in members(annotation) if is_section(member) and "type" in member.model_fields]
-    return {tag_of(model): model for model in models}
+    return {tag: member for member in members(annotation) if is_section(member) and (tag := tag_of(member))}
 
 
 def tag_of(model: type[BaseModel] | None) -> str:
-    """Return the word that `type` must be for this model; empty for a model without one."""
-    return str(get_args(model.model_fields["type"].annotation)[0]) if model and "type" in model.model_fields else ""
+    """Return the word that `type` must be for this model; empty for a model without one, or with a choice."""
+    choices = get_args(model.model_fields["type"].annotation) if model and "type" in model.model_fields else ()
+    return str(choices[0]) if len(choices) == 1 else ""
 
 
 def options(annotation: Any) -> list[str]:
@@ -84,7 +86,8 @@ def words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """Return a type with its bounds as a person says it."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
-        return words(inner, [*metadata, *more])
+        bounds = [bound for item in more for bound in (item.metadata if isinstance(item, FieldInfo) else [item])]
+        return words(inner, [*metadata, *bounds])
     reference = next((item for item in metadata if isinstance(item, Ref)), None)
     if reference is not None:
         return _reference_words(reference)
@@ -93,9 +96,9 @@ def words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
             f"{{type: {tag}}}" if _alone(model) else f"{{type: {tag}, …}}" for tag, model in found.items()
         )
     alternatives = members(annotation)
-    if set(alternatives) == {int, float}:
-        alternatives = (float,)
-    return ", ".join([" or ".join(_one(member) for member in alternatives), *_bounds(metadata)])
+    told = [_one(member) for member in alternatives]
+    between = ", or " if any(", " in text for text in told) else " or "
+    return ", ".join([between.join(told), *_bounds(metadata)])
 
 
 def _alone(model: type[Section]) -> bool:
@@ -119,9 +122,13 @@ def _one(member: Any) -> str:
         choices = [str(choice) for choice in get_args(member)]
         return choices[0] if len(choices) == 1 else "one of " + ", ".join(choices)
     if get_origin(member) in (tuple, list):
-        return f"a list ({words(get_args(member)[0])})"
+        inside = [part for part in get_args(member) if part is not Ellipsis]
+        count = f" of {len(inside)}" if get_origin(member) is tuple and Ellipsis not in get_args(member) else ""
+        return f"a list{count} ({words(inside[0])})"
     if get_origin(member) is dict:
         return "a mapping of text to text"
+    if kinds := options(member.model_fields["type"].annotation) if "type" in member.model_fields else []:
+        return f"a mapping with `type` ({', '.join(kinds)}) and the fields of that type"
     return "a mapping with " + ", ".join(member.model_fields)
 
 
@@ -190,7 +197,7 @@ class Entry:
 def as_yaml(value: Any) -> str:
     """Return a default as it would stand in a recipe, on one line."""
     if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
+        value = value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {as_yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

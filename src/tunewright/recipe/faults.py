@@ -17,9 +17,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from tunewright.errors import RecipeProblem
+from tunewright.recipe import clashes
+from tunewright.recipe.clashes import Clash
 from tunewright.recipe.document import Document, KeyPath, dotted, shorten
 from tunewright.recipe.explain import (
     Entry,
+    as_yaml,
     entries,
     example_for,
     is_section,
@@ -64,14 +67,15 @@ class Fault:
     """One thing that pydantic found: `path` in the part, and what may stand there."""
 
     path: KeyPath
-    type: Literal["unknown", "missing", "wrong"]
+    type: Literal["unknown", "missing", "wrong", "clash"]
     expected: str = ""
     options: tuple[str, ...] = ()
+    clash: Clash | None = None
 
 
 def check(part: Part, document: Document) -> list[RecipeProblem]:
     """Return every problem of a part against its model."""
-    explain = {"unknown": _unknown, "missing": _missing, "wrong": _wrong}
+    explain = {"unknown": _unknown, "missing": _missing, "wrong": _wrong, "clash": _clash}
     return [explain[fault.type](fault, part, document) for fault in find_faults(part.model, part.raw)]
 
 
@@ -83,7 +87,8 @@ def validate(model: type[BaseModel], raw: dict[str, Any]) -> Any:
 def find_faults(model: type[BaseModel], raw: dict[str, Any]) -> list[Fault]:
     """Return what is wrong with `raw`, one fault a path.
 
-    Pydantic looks no further where the `type` of a mapping is misspelt; there the nearest type is taken for the rest.
+    Pydantic looks no further where the `type` of a mapping is misspelt, and not at fields together where a key is
+    unknown; there the nearest type is taken for the rest, and the key left out.
     """
     try:
         validate(model, raw)
@@ -103,6 +108,9 @@ def _faults(model: type[BaseModel], error: ValidationError) -> Iterator[Fault]:
                 yield Fault(path, "unknown")
             case "missing":
                 yield Fault(path, "missing", words(annotation, metadata), choices)
+            case clashes.CLASH:
+                for clash in found["ctx"]["clashes"]:
+                    yield Fault((*path, clash.field), "clash", clash.expected, clash=clash)
             case "union_tag_not_found":
                 yield Fault((*path, "type"), "missing", "one of " + ", ".join(choices), choices)
             case "union_tag_invalid":
@@ -119,17 +127,20 @@ def _distinct(faults: Iterable[Fault]) -> list[Fault]:
 
 
 def _mend(raw: dict[str, Any], faults: list[Fault]) -> dict[str, Any] | None:
-    """Return a copy of `raw` with every misspelt `type` put right, or None when there is none."""
+    """Return a copy of `raw` with every misspelt `type` put right and no unknown key, or None when there is neither."""
     mended = None
     for fault in faults:
-        if fault.type != "wrong" or fault.path[-1:] != ("type",):
+        if fault.type != "unknown" and (fault.type != "wrong" or fault.path[-1:] != ("type",)):
             continue
         target = mended = copy.deepcopy(raw) if mended is None else mended
         for step in fault.path[:-1]:
             target = target[step]  # type: ignore[index]  # an index where a list stands
-        if not (right := nearest(str(target["type"]), fault.options)):
+        if fault.type == "unknown":
+            del target[fault.path[-1]]  # type: ignore[arg-type]  # an unknown key is a word
+        elif right := nearest(str(target["type"]), fault.options):
+            target["type"] = right
+        else:
             return None
-        target["type"] = right
     return mended
 
 
@@ -236,4 +247,18 @@ def _wrong(fault: Fault, part: Part, document: Document) -> RecipeProblem:
         suggestion=nearest(value, fault.options) if isinstance(value, str) else None,
         expected=fault.expected,
         example=example_for(part.schema_path(fault.path)),
+    )
+
+
+def _clash(fault: Fault, part: Part, document: Document) -> RecipeProblem:
+    assert fault.clash is not None
+    *above, _ = fault.path
+    field, value = fault.clash.instead or ("", "")
+    return document.problem(
+        document.key_mark(part.path + fault.path),
+        part.address(fault.path),
+        fault.clash.seen,
+        suggestion=f"{part.address((*above, field))}: {value}" if field else None,
+        expected=fault.expected,
+        example=f"{above[-1] if above else part.kind}: {as_yaml(fault.clash.example)}",
     )

@@ -208,10 +208,10 @@ def _source_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
         if not isinstance(source, dict) or source.get("type") != "jsonl" or not isinstance(source.get("path"), str):
             continue
         file = os.path.normpath(os.path.abspath(recipe.folder / source["path"]))
-        if os.path.isfile(file):
+        seen = _why_no_source(file)
+        if not seen:
             source["path"] = from_here(file)
             continue
-        seen = "is a folder" if os.path.isdir(file) else "is not there"
         yield recipe.problem(
             draft,
             ("sources", index, "path"),
@@ -219,6 +219,17 @@ def _source_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
             suggestion=_neighbour(Path(file), source["path"]),
             expected="a JSON-lines file; its path is taken from the folder of the recipe",
         )
+
+
+def _why_no_source(file: str) -> str:
+    """Return why a path is none of a file that rows can be read from, or "" where it is one."""
+    if not os.path.isfile(file):
+        return "is a folder" if os.path.isdir(file) else "is not there"
+    try:
+        from_here(file).encode()
+    except UnicodeEncodeError:  # rows name their source, and rows are UTF-8
+        return "has a name that is not UTF-8, or lies in a folder that has: rename it"
+    return ""
 
 
 def from_here(file: str) -> str:

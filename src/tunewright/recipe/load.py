@@ -32,7 +32,12 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: with every problem of the recipe, each with its place, what was probably meant, what may stand
             there, and an example.
     """
-    return parse_recipe(read_text(path), str(path), path.parent, overrides)
+    return parse_recipe(read_text(path), str(path), folder_of(path), overrides)
+
+
+def folder_of(path: Path) -> Path:
+    """Return where the relative paths of a recipe start: its folder; the current one for `<(…)` and `/dev/stdin`."""
+    return path.parent if path.is_file() and not path.is_relative_to("/dev") else Path()
 
 
 def parse_recipe(text: str, file: str, folder: Path, overrides: Sequence[str] = ()) -> Recipe:

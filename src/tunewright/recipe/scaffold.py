@@ -7,7 +7,10 @@ much is explained. The texts are made to be edited by a person, so they are temp
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +19,7 @@ from tunewright.recipe.document import parse, shorten
 from tunewright.recipe.schema import MODELINE
 
 DEFAULT_EPOCHS: Final = 3.0  # the default of transformers' TrainingArguments
-ENTROPY_AWARE: Final = "{type: linear, floor: 0.2}"
+ENTROPY_AWARE: Final = "{type: linear, floor: 0.1}"
 EXAMPLE_MODEL: Final = "smollm2-135m-instruct"
 EXAMPLE_DATASET: Final = "bfcl"
 
@@ -27,17 +30,17 @@ _NEW = """\
 #   check it   tw check {file}
 #   run it     tw run {file}
 #   change it  tw run {file} --set sft.learning_rate=5e-4
-recipe: {name}                   # runs are kept in runs/{name}/
-hypothesis: ""                   # what you expect and why; it opens the journal of every run
+{recipe_line}
+hypothesis: ""                         # what you expect and why; it opens the journal of every run
 seed: 7
-model: {model}                   # alias, folder, .gguf file, or owner/name on the hub
+{model_line}
 
 stages:
   # Read rows, drop what is too long (counted, never cut), hold some out. No group stands on both sides.
   - data:
       sources:
         - {source}
-      split: {{test: 0.2}}         # a share, or a number of rows
+      split: {{test: 0.2}}               # a share, or a number of rows
       overlong: drop
 
   # The model as it is: what has to be beaten.
@@ -94,7 +97,15 @@ class Wish:
 
 def new_recipe(wish: Wish, file: str) -> str:
     """Return the text of a commented recipe that will be saved as `file`."""
-    return _aligned(_NEW.format(modeline=MODELINE, file=file, **_fields(wish)))
+    fields = _fields(wish)
+    recipe_line = _commented(f"recipe: {wish.name}", f"runs are kept in runs/{wish.name}/")
+    model_line = _commented(f"model: {fields['model']}", "alias, folder, .gguf file, or owner/name on the hub")
+    word = shell_word(file)
+    return _NEW.format(modeline=MODELINE, file=word, recipe_line=recipe_line, model_line=model_line, **fields)
+
+
+def _commented(line: str, comment: str) -> str:
+    return f"{line:<38} # {comment}"
 
 
 def finetune_recipe(model: str, dataset: str, *, name: str, entropy_aware: bool, epochs: float | None) -> str:
@@ -122,7 +133,7 @@ def _fields(wish: Wish) -> dict[str, str]:
     return {
         "name": wish.name,
         "model": quoted(wish.model),
-        "dataset": shorten(wish.dataset),
+        "dataset": shorten(quoted(wish.dataset)),
         "source": source_line(wish.dataset),
         "suite": suite,
         "metric": metric,
@@ -134,7 +145,12 @@ def _fields(wish: Wish) -> dict[str, str]:
 def _length(wish: Wish) -> str:
     if wish.steps is not None:
         return f"steps: {wish.steps}"
-    return f"epochs: {wish.epochs if wish.epochs is not None else DEFAULT_EPOCHS:g}"
+    return f"epochs: {_number(wish.epochs if wish.epochs is not None else DEFAULT_EPOCHS)}"
+
+
+def _number(value: float) -> str:
+    """Return a number as YAML reads it again, to the last digit; a whole one without a point."""
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
 def is_file_name(dataset: str) -> bool:
@@ -155,10 +171,23 @@ def quoted(text: str) -> str:
     """Return `text` as a YAML value that is read back as the same text."""
     simple = re.fullmatch(r"[./]*[A-Za-z0-9_][A-Za-z0-9_./-]*", text) is not None
     plain = simple and parse(text, "").value == text  # `true`, `1e5` and `null` look simple and are no text
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else f'"{_escaped(text)}"'
 
 
-def _aligned(text: str) -> str:
-    """Bring the comments at the ends of neighbouring lines below each other."""
-    lines = text.split("\n")
-    return "\n".join(re.sub(r"^(?!\s*#)(.*?\S) {2,}# ", lambda found: f"{found[1]:<38} # ", line) for line in lines)
+def _escaped(text: str) -> str:
+    """Return `text` as it stands in double quotes: YAML would break lines at U+2028, and takes no control character."""
+    body = json.dumps(text, ensure_ascii=False)[1:-1]
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in body)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def shell_word(text: str) -> str:
+    """Return `text` as one word of a command, on one line, whatever bytes a file name has."""
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = set(string.ascii_letters + string.digits + " ./_-+=:,@%")
+    # bash's and zsh's way to write bytes: $'rows\x0a.jsonl'
+    return "$'" + "".join(chr(b) if chr(b) in plain else f"\\x{b:02x}" for b in os.fsencode(text)) + "'"

@@ -56,16 +56,8 @@ def _stage(section: type) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{section.__name__}", "description": inspect.cleandoc(section.__doc__ or "")}
 
 
-# Pydantic leaves the bounds of a union (`int | float`) under its own names, which no validator knows.
-_BOUNDS: Final = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
-
-
 def _plain(node: Any) -> Any:
-    """Drop the titles pydantic makes up and use the standard's names for bounds.
-
-    A property that is itself called `title` or `gt` has a mapping there, and stays.
-    """
+    """Drop the titles pydantic makes up. A property that is itself called `title` has a mapping there, and stays."""
     if isinstance(node, dict):
-        kept = {key: value for key, value in node.items() if not (key == "title" and isinstance(value, str))}
-        return {key if isinstance(value, dict) else _BOUNDS.get(key, key): _plain(value) for key, value in kept.items()}
+        return {key: _plain(value) for key, value in node.items() if key != "title" or not isinstance(value, str)}
     return [_plain(item) for item in node] if isinstance(node, list) else node

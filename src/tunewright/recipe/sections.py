@@ -4,8 +4,8 @@ Every model is frozen and refuses unknown keys. The string of each field is its 
 and the error messages are made from it. A field that names an earlier stage carries a `Ref`, which says what that stage
 must have made. `EXAMPLES` are shown with errors.
 
-`resolve` fills what a section takes from the header (model, seed), so that a resolved section alone says what the stage
-does; the fingerprint is taken from it.
+`resolve` fills what a section takes from elsewhere (model and seed of the header, the fields that go with the type of
+its weighting), so that a resolved section alone says what the stage does; the fingerprint is taken from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tunewright.recipe.clashes import refuse
+from tunewright.recipe.weighting import KINDS, clashes, defaults
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
 
@@ -90,10 +93,10 @@ Source = Annotated[BfclSource | JsonlSource | HubSource, Field(discriminator="ty
 class Split(Section):
     """How rows are held out. No group stands on both sides."""
 
-    test: int | float = Field(
+    # strict: 1.0 is neither a share below 1 nor a whole number, and 2.7 rows there are none
+    test: Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=1, strict=True)] = Field(
         default=0.2,
-        gt=0,
-        description="rows to hold out: a number, or a share below 1; whole groups, so at least that many",
+        description="rows to hold out: a share below 1, or a whole number; whole groups, so at least that many",
     )
 
 
@@ -150,22 +153,105 @@ class Lora(Section):
     )
 
 
-class NoWeighting(Section):
-    """Every trained token weighs 1: plain cross entropy."""
+class EntropyConfig(Section):
+    """How much each trained token counts. H is the entropy of the model's prediction in nats, p its probability of the
+    label, and Hn = H / ln(vocabulary), in [0, 1]:
 
-    type: Literal["none"]
+    - `none`: 1, plain cross entropy.
+    - `linear`: floor + (1 - floor) * Hn^power: doubtful tokens weigh more (EAFT, arXiv:2601.02151, with exact H).
+    - `exponential`: exp(sharpness * (Hn - c)) inside `clip`, c the running mean of Hn.
+    - `sigmoid`: 1 / (1 + exp(-sharpness * (Hn - midpoint))) (EAFT's sigmoid).
+    - `top_quantile`: 1 for the share `quantile` of tokens with the highest H, else 0 (arXiv:2506.01939).
+    - `drop_top_quantile`: the opposite, 0 for these (EKSFT without its KL term, arXiv:2605.29303).
+    - `conflict_mask`: 0 where both H and p are among the lowest `quantile` of them, else 1 (EAFT's pilot).
+    - `dft`: p^exponent; with exponent 1 the loss has the gradient of -p (arXiv:2508.05629).
+    - `deft`: p^(sum of the squared probabilities of all words) (arXiv:2602.11424).
+    - `focal`: (1 - p)^exponent (arXiv:1708.02002).
+    - `threshold_p`: 1 where p is above `threshold`, else 0 (arXiv:2510.00526; ProFit, arXiv:2601.09195).
+    - `external`: `meta.token_weights` of the rows, or the tensor that is handed over.
 
+    The loss is scale * sum(weight * -log p) / tokens, its weights normalised first. By default no gradient flows
+    through them: where weights rise with H it would reward low entropy itself, that is, collapse.
+    """
 
-class LinearWeighting(Section):
-    """weight = floor + (1 - floor) * H / mean(H): tokens the model is unsure of weigh more."""
-
-    type: Literal["linear"]
-    floor: float = Field(
-        default=0.2, ge=0, le=1, description="weight of a token the model is sure of; 1 gives the plain loss"
+    type: Literal[
+        "none",
+        "linear",
+        "exponential",
+        "sigmoid",
+        "top_quantile",
+        "drop_top_quantile",
+        "conflict_mask",
+        "dft",
+        "deft",
+        "focal",
+        "threshold_p",
+        "external",
+    ] = Field(description="the formula")
+    power: float | None = Field(default=None, gt=0, description="`linear`: exponent of Hn, EAFT's alpha; default 1")
+    floor: float | None = Field(
+        default=None, ge=0, le=1, description="`linear`: weight of a token the model is sure of; default 0.1"
     )
+    sharpness: float | None = Field(
+        default=None, gt=0, description="`exponential`, `sigmoid`: how fast weights rise; default 1, 30"
+    )
+    midpoint: float | None = Field(
+        default=None, ge=0, le=1, description="`sigmoid`: the Hn that weighs one half; default 0.17"
+    )
+    clip: tuple[float, float] | None = Field(
+        default=None, description="`exponential`: least and greatest weight; default [0.1, 10]"
+    )
+    quantile: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="`top_quantile`, `drop_top_quantile`: share of tokens with the highest H, default 0.2; "
+        "`conflict_mask`: share with the lowest H and p, default 0.15",
+    )
+    exponent: float | None = Field(default=None, gt=0, description="`dft`, `focal`: default 1, 2")
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        description="`threshold_p`: least probability, default 0.1; `top_quantile`, `drop_top_quantile`: cut at so "
+        "many nats instead of a quantile",
+    )
+    scope: Literal["sequence", "micro_batch", "global_batch", "ema"] | None = Field(
+        default=None,
+        description="the tokens a quantile is taken of: each row, one forward pass, the optimizer step on all devices, "
+        "or the steps before (one pass, no waiting); default micro_batch",
+    )
+    eaft_compat: Literal["axolotl", "llama_factory"] | None = Field(
+        default=None,
+        description="`linear`: the weights that this library ships as EAFT, from the entropy of the top 20 words: "
+        "H20^power (axolotl), (H20 / 3)^power (llama_factory); they differ by 3^power and are not normalised",
+    )
+    normalize: Literal["none", "mean1", "selected"] | None = Field(
+        default=None,
+        description="mean1: the weights of a forward pass have mean 1; selected: the loss is the mean over the "
+        "selected tokens; default mean1 for graded weights, selected for masks, none for `none` and `external`",
+    )
+    scale: float = Field(default=1.0, gt=0, description="factor on the loss, after the normalisation")
+    detach: bool = Field(default=True, description="false: gradients flow through the weights as well")
 
+    @model_validator(mode="after")
+    def _goes_together(self) -> EntropyConfig:
+        refuse(clashes(self))
+        return self
 
-Weighting = Annotated[NoWeighting | LinearWeighting, Field(discriminator="type")]
+    def resolved(self) -> EntropyConfig:
+        """Return the same weighting with the defaults of every field that applies filled in."""
+        missing = {name: value for name, value in defaults(self).items() if getattr(self, name) is None}
+        return self.model_copy(update=missing) if missing else self
+
+    @property
+    def needs_thresholds(self) -> bool:
+        """True where weights depend on a quantile, so that they cannot be had from a token alone."""
+        return "scope" in KINDS[self.type].defaults and self.threshold is None
+
+    @property
+    def is_mask(self) -> bool:
+        """True where weights are 0 or 1."""
+        return KINDS[self.type].gives == "mask"
 
 
 class SftSection(StageSection):
@@ -184,8 +270,8 @@ class SftSection(StageSection):
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW's decoupled weight decay")
     max_grad_norm: float = Field(default=1.0, gt=0, description="the gradient is clipped to this norm")
     lora: Lora = Field(default=Lora(), description="the adapters")
-    weighting: Weighting = Field(
-        default=NoWeighting(type="none"), description="how much each token counts: `{type: none}` or `{type: linear}`"
+    weighting: EntropyConfig = Field(
+        default=EntropyConfig(type="none"), description="how much each token counts, by the model's doubt: see below"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
@@ -245,7 +331,7 @@ EXAMPLES: dict[str, str] = {
     "evaluate": "- evaluate: {id: before, suite: tool-calls, rows: data.test}",
     "sft": "- sft: {rows: data.train, steps: 60, learning_rate: 1e-3}",
     "compare": "- compare: {baseline: before, candidate: after}",
-    "sft.weighting": "weighting: {type: linear, floor: 0.2}",
+    "sft.weighting": "weighting: {type: linear, floor: 0.1}",
     "sft.learning_rate": "learning_rate: 1e-3",
     "compare.require": "require: {metric: args_exact, better_by: 0.1}",
 }
@@ -277,12 +363,14 @@ class Recipe(Header):
 
 
 def resolve(kind: str, section: StageSection, header: Header) -> StageSection:
-    """Return `section` with id, model and seed filled from the header where it left them open."""
+    """Return `section` with id, model and seed filled from the header, and weighting from its type, where left open."""
     fields = type(section).model_fields
     update: dict[str, Any] = {"id": section.id or kind}
     for name in ("model", "seed"):
         if name in fields and getattr(section, name) is None:
             update[name] = getattr(header, name)
+    if isinstance(section, SftSection):
+        update["weighting"] = section.weighting.resolved()
     return section.model_copy(update=update)
 
 

@@ -137,7 +137,7 @@ def curve(points: Sequence[tuple[float, float]], *, ident: str, label: str, smoo
     lines = _path(shown, x_scale, y_scale, raw_class) + (_path(mean, x_scale, y_scale, "main") if mean else "")
     return (
         f'<svg class="curve" data-curve="{escape(ident)}" width="100%" height="{CURVE_HEIGHT}" role="img" tabindex="0" '
-        f'aria-label="{escape(label)}">{_grid(y_ticks, y_scale)}'
+        f'aria-label="{escape(label)}">{grid(y_ticks, y_scale)}'
         f'<svg width="100%" height="100%" viewBox="0 0 100 100" preserveAspectRatio="none">{lines}</svg>'
         '<line class="cursor" y1="0" y2="100%" x1="0" x2="0" visibility="hidden"/>'
         '<circle class="cursor-dot" r="4" cx="0" cy="0" visibility="hidden"/></svg>'
@@ -168,7 +168,8 @@ def value_ticks(points: Sequence[tuple[float, float]]) -> list[float]:
     return ticks(0.0 if 0 <= low < 0.6 * high else low, high)
 
 
-def _grid(at: Sequence[float], scale: Scale) -> str:
+def grid(at: Sequence[float], scale: Scale) -> str:
+    """Return hairlines and their values, for inside a plot."""
     parts = []
     for value in at:
         y = round(100 - scale.at(value), 2)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from tunewright.artifacts.artifact import Artifact
+from tunewright.artifacts.attempt import read_attempt
 from tunewright.artifacts.checkpoint import Trained
 from tunewright.artifacts.comparison import Comparison, PairedTest
 from tunewright.artifacts.dataset import Dataset
@@ -97,7 +98,9 @@ class Story:
         record = read_record(folder)
         reused_from = told.get("reused_from")
         seconds = told.get("seconds")
-        if seconds is None and record and not reused_from:
+        if record is None and (attempt := read_attempt(folder)) is not None:
+            seconds = attempt.seconds  # of a killed attempt only this file knows
+        elif seconds is None and record and not reused_from:
             seconds = record.provenance.seconds
         return Stage(
             id=stage_id,

@@ -1,5 +1,5 @@
 "use strict";
-/* The moving parts of the page: theme, the read-out of curves, the browser of answers.
+/* The moving parts of the run's page: the read-out of curves, the browser of answers. theme.js stands before it.
    What a model wrote reaches the screen as text nodes only, never as markup. */
 (() => {
   const $ = (id) => document.getElementById(id);
@@ -12,30 +12,6 @@
     made.append(...children);
     return made;
   };
-
-  // ── theme ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  const THEMES = { auto: "as the system", light: "light", dark: "dark" };
-  const remembered = (value) => {
-    try { // a browser may forbid storage to a page that was opened from a file
-      if (value) localStorage.setItem("tunewright-theme", value);
-      return localStorage.getItem("tunewright-theme");
-    } catch { return null; }
-  };
-  const setTheme = (name) => {
-    if (name === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = name;
-    $("theme").textContent = `Theme: ${THEMES[name]}`;
-    $("theme").dataset.name = name;
-  };
-  setTheme(remembered() in THEMES ? remembered() : "auto");
-  $("theme").hidden = false;
-  $("theme").addEventListener("click", () => {
-    const names = Object.keys(THEMES);
-    const name = names[(names.indexOf($("theme").dataset.name) + 1) % names.length];
-    setTheme(name);
-    remembered(name);
-  });
 
   // ── curves ────────────────────────────────────────────────────────────────────────────────────────────────────
 

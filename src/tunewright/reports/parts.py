@@ -20,6 +20,7 @@ from tunewright.errors import DataError
 from tunewright.reports import answers, charts, words
 from tunewright.reports.gather import Story
 from tunewright.reports.samples import read_samples, stretches
+from tunewright.reports.uncertainty import uncertainty
 
 CURVES = (
     ("loss", "loss", "nats a trained token", True),
@@ -30,6 +31,17 @@ CURVES = (
     ("tokens_per_second", "tokens per second", "", True),
 )
 """column of metrics.jsonl, title, unit, whether a moving mean helps"""
+
+WEIGHT_CURVES = (
+    ("nll", "plain NLL", "no token weighted, nats", True),
+    ("effective_tokens", "effective tokens", "a step, (Σw)² / Σw²", True),
+    ("selected_share", "selected tokens", "share with a weight", True),
+    ("conflict_share", "tokens in conflict", "H < 0.5 nats and p < 0.1", True),
+)
+"""the same, drawn only where they are there and tell something"""
+
+TWINS = {"nll": "loss", "effective_tokens": "trained_tokens"}
+"""columns that are equal where no token is weighted: then the first of the two is not drawn"""
 
 BADGES = {
     "better": ("▲", "better"),
@@ -181,10 +193,20 @@ def _training(story: Story) -> dict[str, Any] | str:
     blocks = []
     for stage_id, trained in story.trained.items():
         lines = trained.metrics()
-        panels = [panel for curve in CURVES if (panel := _panel(stage_id, lines, *curve))]
+        curves = [*CURVES, *(curve for curve in WEIGHT_CURVES if _tells(lines, curve[0]))]
+        panels = [panel for curve in curves if (panel := _panel(stage_id, lines, *curve))]
         data.update({panel["ident"]: panel.pop("data") for panel in panels})
-        blocks.append({"id": stage_id, "trained": trained, "speed": _speed(trained), "panels": panels})
+        block = {"id": stage_id, "trained": trained, "speed": _speed(trained), "panels": panels}
+        blocks.append({**block, "uncertainty": uncertainty(lines)})
     return {"blocks": blocks, "data": data}
+
+
+def _tells(lines: list[dict[str, Any]], column: str) -> bool:
+    """True if a column moves, and is not that of its twin."""
+    values = [line.get(column) for line in lines]
+    twins = [line.get(TWINS.get(column, "")) for line in lines]
+    same = all(v == t or (v and t and abs(v - t) <= 0.01 * abs(t)) for v, t in zip(values, twins, strict=True))
+    return len({*values}) > 1 and not same
 
 
 def _speed(trained: Trained) -> str:

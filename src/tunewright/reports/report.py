@@ -9,22 +9,13 @@ part whose stage did not run is left out with a line that says why, so a stopped
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup, escape
-
-from tunewright import __version__
 from tunewright.artifacts.comparison import Comparison
-from tunewright.artifacts.files import write_text
 from tunewright.artifacts.rundir import RunFolder
 from tunewright.artifacts.verdict import Status
-from tunewright.reports import answers, words
+from tunewright.reports import words
 from tunewright.reports.gather import (
     Judged,
     Story,
@@ -35,12 +26,10 @@ from tunewright.reports.gather import (
     status_sentence,
     what_to_do,
 )
+from tunewright.reports.page import render_page, write_page
 from tunewright.reports.parts import BADGES, Part, build_parts
 
 REPORT_NAME = "report.html"
-
-FILTERS = ("count", "metric_label", "moment", "p_value", "percent", "plural", "points", "significant", "took")
-"""functions of `words` that the template uses"""
 
 
 def write_report(run: RunFolder) -> Path:
@@ -49,50 +38,27 @@ def write_report(run: RunFolder) -> Path:
     Raises:
         DataError, RunFolderError: a file of the run is broken or the folder cannot be written; names the file.
     """
-    path = run.path / REPORT_NAME
-    # A model can emit half a surrogate pair, which has no UTF-8: it becomes a question mark.
-    write_text(path, render(Story(run)).encode("utf-8", "replace").decode("utf-8"))
-    return path
+    return write_page(run.path / REPORT_NAME, render(Story(run)))
 
 
 def render(story: Story) -> str:
     """Return the page of a run as HTML."""
     parts = build_parts(story)
-    script = _resource("page.js")
-    return _template().render(
+    return render_page(
+        "page.html.j2",
+        styles=("page.css",),
+        scripts=("theme.js", "page.js"),
+        data=_page_data(parts),
         story=story,
-        version=__version__,
-        style=Markup(_resource("page.css")),
-        script=Markup(script),
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(answers.embed(_page_data(parts))),
         parts=parts,
         **_opening(story),
     )
-
-
-def _resource(name: str) -> str:
-    return resources.files("tunewright.reports").joinpath(name).read_text(encoding="utf-8")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals["interval"] = words.interval
-    environment.filters.update({name: getattr(words, name) for name in FILTERS}, ticks=_ticks)
-    return environment.from_string(_resource("page.html.j2"))
 
 
 def _page_data(parts: list[Part]) -> dict[str, Any]:
     """Return what the script reads: the numbers of the curves and the rows of the browser."""
     bodies = {part.ident: part.body or {} for part in parts}
     return {"curves": bodies["training"].get("data", {}), "browser": bodies["answers"].get("data")}
-
-
-def _ticks(text: str) -> Markup:
-    """Escape `text` and set what stands between backticks as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 # ── the verdict ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,6 @@
 """The formats a record may have, and how each becomes a chat row.
 
-    messages (+ tools)                  OpenAI's chat messages; tools and arguments may be JSON in a string
+    messages (+ tools)                  OpenAI's chat messages; tools, calls and arguments may be JSON in a string
     conversations (+ system, tools)     ShareGPT: a list of {from, value}
     prompt + completion                 text each, or lists of messages
     instruction (+ input) + output      Alpaca
@@ -115,11 +115,14 @@ def _from_messages(record: Record, where: str) -> Any:
 
 
 def _with_call_objects(message: Any, where: str) -> Any:
-    """Return the message with the arguments of its calls as objects; OpenAI's wire form has JSON in a string."""
-    calls = message.get("tool_calls") if isinstance(message, Mapping) else None
+    """Return the message with its calls, and the arguments of each, as objects; files have them as JSON in a string."""
+    if not isinstance(message, Mapping) or "tool_calls" not in message:
+        return message
+    calls = _parsed(message["tool_calls"], f"{where}: tool_calls")
+    if calls in (None, [], {}):  # columnar files give every message every key
+        return {key: value for key, value in message.items() if key != "tool_calls"}
     if not isinstance(calls, list):
-        # Columnar files give every message every key, with null where it has none.
-        return {k: v for k, v in message.items() if k != "tool_calls"} if isinstance(message, Mapping) else message
+        raise DataError(f"tool_calls is {str(calls)[:80]}", where=where, expected="a list of calls")
     return {**message, "tool_calls": [_call_with_object(call, where) for call in calls]}
 
 
@@ -195,7 +198,7 @@ def _parsed(value: Any, where: str) -> Any:
 
 def _tools(value: Any, where: str) -> list[dict[str, Any]] | None:
     tools = _parsed(value, f"{where}: tools")
-    if not tools:
+    if tools in (None, [], {}):
         return None
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise DataError(f"tools is {str(tools)[:80]}", where=where, expected="a list of function objects")
@@ -221,8 +224,18 @@ def _meta(value: Any, where: str) -> dict[str, Any]:
 
 def _check_storable(row: ChatRow, where: str) -> None:
     """Refuse what JSON cannot hold: NaN, dates, half a surrogate pair."""
+    for name in ("id", "group", "messages", "tools", "meta"):
+        try:
+            json.dumps(getattr(row, name), ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{name} has half of a surrogate pair", where=where, expected="valid Unicode") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _not_json(name, error, where) from None
     try:
-        json.dumps([row.id, row.group, row.messages, row.tools, row.meta], ensure_ascii=False, allow_nan=False).encode()
         row.model_dump(mode="json")  # stops at a smaller depth than json does
-    except (TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"a value that JSON cannot hold: {error}", where=where, expected="plain JSON values") from None
+    except ValueError as error:
+        raise _not_json("the row", error, where) from None
+
+
+def _not_json(name: str, error: Exception, where: str) -> DataError:
+    return DataError(f"{name} has a value that JSON cannot hold: {error}", where=where, expected="plain JSON values")

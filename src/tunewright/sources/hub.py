@@ -14,11 +14,12 @@ from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.fingerprint import sha256_file
 from tunewright.errors import DataError, MissingExtra
 from tunewright.recipe.sections import HubSource
+from tunewright.sources.dropped import Dropped, unless_too_large
 from tunewright.sources.formats import to_row
 
 
-def read_hub(source: HubSource) -> Iterator[ChatRow]:
-    """Yield the rows of a data set, in its order.
+def read_hub(source: HubSource) -> Iterator[ChatRow | Dropped]:
+    """Yield the rows of a data set, in its order, and what stands for a row that is too large to be rendered.
 
     Raises:
         DataError: not found, no network, no such configuration or split, two rows with one id.
@@ -34,7 +35,7 @@ def read_hub(source: HubSource) -> Iterator[ChatRow]:
         if row.id in seen:
             raise DataError(f"id {row.id!r} stands in row {seen[row.id]} too", where=where, expected="unique ids")
         seen[row.id] = number
-        yield row
+        yield unless_too_large(row, where)
     if not seen:
         raise DataError("the data set is empty", where=f"{source.name} [{source.part}]")
 

@@ -12,7 +12,7 @@ from tunewright.recipe.sections import BfclSource, HubSource, JsonlSource
 from tunewright.sources.bfcl import PACKAGE, installed_version, read_bfcl
 from tunewright.sources.dropped import Dropped
 from tunewright.sources.hub import hub_identity, read_hub
-from tunewright.sources.jsonl import read_rows
+from tunewright.sources.jsonl import read_file
 
 AnySource = BfclSource | JsonlSource | HubSource
 
@@ -27,7 +27,7 @@ def read_source(source: AnySource) -> Iterator[ChatRow | Dropped]:
         case BfclSource():
             return read_bfcl(source.categories)
         case JsonlSource():
-            return read_rows(Path(source.path), source.columns)
+            return read_file(Path(source.path), source.columns)
         case HubSource():
             return read_hub(source)
 

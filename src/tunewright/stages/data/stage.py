@@ -27,7 +27,7 @@ from tunewright.sources.read import read_source, source_name
 from tunewright.stages.data.measure import MeasuredRow, measure, token_stats
 from tunewright.stages.data.split import held_out_groups
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 OVERLONG = "longer than max_tokens"
 NUM_SAMPLES = 3
 
@@ -75,6 +75,8 @@ def _read(section: DataSection) -> tuple[list[ChatRow], list[tuple[str, str]]]:
     for source in section.sources:
         for item in read_source(source):
             if isinstance(item, Dropped):
+                if item.error is not None and section.overlong == "error":
+                    raise item.error
                 dropped.append((source_name(source), item.reason))
             else:
                 _add_unique(rows, item)

@@ -1,7 +1,8 @@
 """Stage `sft`: train LoRA adapters on the answers of chat rows.
 
 reads    Rows, the base model
-writes   adapter/, metrics.jsonl, tb/ (and checkpoints/ while it runs), and the verdicts `loss_is_finite`, `loss_fell`
+writes   adapter/, metrics.jsonl, tb/ (and checkpoints/ while it runs), and the verdicts `loss_is_finite`,
+         `loss_fell`, `entropy_collapsed`
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tunewright.artifacts.files import make_folder, read_json, write_json, writi
 from tunewright.artifacts.fingerprint import sha256_file
 from tunewright.chat.render import Renderer
 from tunewright.errors import DataError, MissingExtra
-from tunewright.gates.training import loss_fell, loss_is_finite
+from tunewright.gates.training import entropy_collapsed, loss_fell, loss_is_finite
 from tunewright.models.find import model_folder, model_identity
 from tunewright.models.precision import resolve_precision
 from tunewright.progress import task
@@ -66,8 +67,9 @@ def sft(rows: Rows, section: SftSection, out: Path, run: RunContext) -> Trained:
     with writing(out):
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     trained = Trained(folder=out, **read_json(summary))
-    losses = [row["loss"] for row in trained.metrics()]
-    run.judge(loss_is_finite(losses), loss_fell(trained.first_loss, trained.last_loss))
+    metrics = trained.metrics()
+    run.judge(loss_is_finite([row["loss"] for row in metrics]), loss_fell(trained.first_loss, trained.last_loss))
+    run.judge(entropy_collapsed([row.get("entropy") for row in metrics], [row.get("accuracy") for row in metrics]))
     return trained
 
 
@@ -120,8 +122,8 @@ def _train(plan: Plan, section: SftSection, out: Path) -> None:
         warnings.simplefilter("ignore", FutureWarning)  # TRL 1.16 still uses the old name of activation checkpointing
         model = load_model(folder, precision)
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        recorder = Recorder(out, start, bar)
-        trainer = make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision, [recorder])
+        trainer = make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision)
+        trainer.add_callback(Recorder(out, start, bar, trainer.meter, trainer.selector, resume))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         _save_adapter(trainer.model, str(section.model), out)
 

@@ -1,7 +1,10 @@
-"""The seam to TRL: a narrow subclass of its `SFTTrainer` that weights the loss, and how it is configured.
+"""The seam to TRL: a narrow subclass of its `SFTTrainer` with our head, and how it is configured.
 
-TRL's fused head gives per-token log-probabilities and the exact entropy without building the logits; only
-`compute_loss` is overridden, in the shape of the stock method of TRL 1.16. Without weighting the stock method runs.
+    packed rows     laid end to end, their shared start computed once        where every layer is plain attention
+    fused head      linear + cross entropy + entropy + weights in one go     where the model's head is known
+    TRL's head      per-token log-probabilities and entropy                  everywhere else; said in `head_used`
+
+Only `compute_loss` is overridden. Weight 1 gives the stock loss of TRL 1.16, on either head.
 """
 
 from __future__ import annotations
@@ -16,25 +19,52 @@ from torch import Tensor
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from tunewright.losses.weighting import linear_weights
+from tunewright.errors import ModelError
+from tunewright.kernels.linear_ce import fused_linear_ce
+from tunewright.kernels.lora_linear import LoraLinear
+from tunewright.kernels.packed_attention import use_packed_attention
+from tunewright.losses.entropy import TokenStats
+from tunewright.losses.metrics import EntropyMeter
+from tunewright.losses.selection import Selector
+from tunewright.losses.weighting import normalizer, weight_tokens
 from tunewright.models.precision import Precision
-from tunewright.recipe.sections import LinearWeighting, SftSection
+from tunewright.recipe.sections import EntropyConfig, SftSection
+from tunewright.stages.sft.collate import PackedCollator
+from tunewright.stages.sft.head import find_output_head, head_weights
 
 ADAM_BETA2 = 0.99  # short runs: 0.999 would average the squared gradient over more steps than there are
 KEPT_CHECKPOINTS = 2  # the one before the last stays until the last is whole
 
 
-class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
-    """`SFTTrainer` whose trained tokens weigh by the model's entropy on them.
+class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
+    """`SFTTrainer` whose trained tokens weigh by the model's entropy on them, with the fused head where it fits.
 
     Args:
-        weighting: the weights, or None for the stock loss.
+        weighting: the weights.
+        model: a causal language model, not yet wrapped.
         **kwargs: as for `SFTTrainer`.
+
+    Attributes:
+        selector: thresholds of the weighting; its state belongs into checkpoints.
+        meter: what entropy did since the last log.
+        head_used: "fused" or "trl", with "packed" or "padded" rows.
     """
 
-    def __init__(self, *, weighting: LinearWeighting | None, **kwargs: Any):
-        self._weighting = weighting
-        super().__init__(**kwargs)
+    def __init__(self, *, weighting: EntropyConfig, model: Any, args: SFTConfig, **kwargs: Any):
+        self.weighting = weighting.resolved()
+        self.selector, self.meter = Selector(self.weighting), EntropyMeter()
+        alone = args.world_size == 1  # with several processes the wrapper around the model must see the forward pass
+        self._output_head = find_output_head(model) if alone else None
+        packed = self._output_head is not None and use_packed_attention(model)
+        self.head_used = f"{'fused' if self._output_head else 'trl'} head, {'packed' if packed else 'padded'} rows"
+        if self._output_head is None and self.weighting.type in ("deft", "external"):
+            raise ModelError(
+                f"weighting {self.weighting.type} needs the fused head, which cannot stand in for this model's",
+                where=str(model.config.name_or_path),
+                fix="take another type of weighting; TRL's head, which trains this model, gives only p and entropy",
+            )
+        collator = PackedCollator() if packed else None
+        super().__init__(model=model, args=args, data_collator=collator, **kwargs)
 
     def compute_loss(
         self,
@@ -43,39 +73,85 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Return sum(-log p * w) / tokens of the step, w detached with mean 1; the stock loss without weighting."""
-        if self._weighting is None or return_outputs:
+        """Return sum(w * -log p), normalised as the weighting says, over the tokens of the step."""
+        if return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        self._count_tokens(inputs)
+        if self._output_head is None:
+            return self._loss_of_trl_head(model, inputs, num_items_in_batch)
+        return self._loss_of_fused_head(model, inputs, num_items_in_batch)
+
+    def _loss_of_fused_head(self, model: Any, inputs: dict[str, Any], num_items: Tensor | int | None) -> Tensor:
+        assert self._output_head is not None
+        base = self.accelerator.unwrap_model(model).get_base_model()
+        labels_BT, targets_BT = inputs.pop("labels"), inputs.pop("shift_labels", None)
+        weights_BT, sequences_BT = inputs.pop("token_weights", None), inputs.pop("sequence_ids", None)
+        with torch.autocast(labels_BT.device.type, enabled=False):  # the model is in its precision already
+            hidden_BTH = base.base_model(**inputs, use_cache=False).last_hidden_state
+        if targets_BT is None:  # padded rows: position t predicts token t + 1
+            hidden_BTH, targets_BT = hidden_BTH[:, :-1], labels_BT[:, 1:]
+            sequences_BT = torch.arange(len(labels_BT), device=labels_BT.device)[:, None].expand_as(targets_BT)
+        weight_VH, bias_V = head_weights(base)
+        out = fused_linear_ce(
+            hidden_BTH.reshape(-1, hidden_BTH.shape[-1]),
+            weight_VH,
+            targets_BT.flatten(),
+            bias=bias_V,
+            weighting=self.weighting,
+            select=self.selector,
+            sequence_ids=sequences_BT.flatten(),
+            external=None if weights_BT is None else weights_BT.flatten(),
+            denom=num_items,
+            softcap=self._output_head.softcap,
+            logit_scale=self._output_head.logit_scale,
+            deterministic=self.args.full_determinism,
+        )
+        self.meter.add(out.stats, out.weight)
+        return out.loss
+
+    def _loss_of_trl_head(self, model: Any, inputs: dict[str, Any], num_items: Tensor | int | None) -> Tensor:
+        """In the shape of the stock method of TRL 1.16."""
         inputs["use_cache"] = False
         if self.aux_loss_enabled:
             inputs["output_router_logits"] = True
         outputs = model(**inputs, fused_lm_head=True)
-        weights_BT = linear_weights(outputs.entropy, outputs.label_mask, floor=self._weighting.floor)
-        num_tokens = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = (-outputs.log_probs * weights_BT).sum() / torch.as_tensor(num_tokens).clamp(min=1)
-        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+        stats = self._stats_of(outputs)
+        thresholds = self.selector.thresholds(stats.entropy, stats.valid, p=stats.p)
+        weights_BT = weight_tokens(self.weighting, stats, thresholds=thresholds)
+        num_tokens = outputs.label_mask.sum() if num_items is None else torch.as_tensor(num_items)
+        factor = normalizer(
+            self.weighting, weights_BT, num_tokens.clamp(min=1), num_tokens=stats.num_tokens, thresholds=thresholds
+        )
+        loss: Tensor = (-outputs.log_probs * weights_BT).sum() * factor
+        if self.args.average_tokens_across_devices and num_items is not None:
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         if self.aux_loss_enabled:
-            steps = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
+            steps = self.current_gradient_accumulation_steps if num_items is not None else 1
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / steps
-        self._record(inputs, outputs, weights_BT)
+        self.meter.add(stats, weights_BT)
         return loss
 
-    def _record(self, inputs: dict[str, Any], outputs: Any, weights_BT: Tensor) -> None:
-        """Feed the metrics that the stock method feeds, and the mean weight."""
-        mode = "train" if self.model.training else "eval"
-        gather = self.accelerator.gather_for_metrics
-        valid = gather(outputs.label_mask.sum()).sum().clamp(min=1)
-        sums = {
-            "entropy": outputs.entropy.detach().sum(),
-            "mean_token_accuracy": outputs.is_top1.sum(),
-            "mean_weight": weights_BT.sum(),
-        }
-        for name, value in sums.items():
-            self._metrics[mode][name].append((gather(value).sum() / valid).item())
-        if mode == "train":
-            self._total_train_tokens += gather(inputs["attention_mask"].sum()).sum().item() // self.get_tp_size()
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+    def _stats_of(self, outputs: Any) -> TokenStats:
+        """What TRL's head gives, [B, T], without gradients; it has no sum p^2."""
+        entropy_BT = outputs.entropy.detach()
+        return TokenStats(
+            nll=-outputs.log_probs.detach(),
+            entropy=entropy_BT,
+            sum_sq=torch.full_like(entropy_BT, torch.nan),
+            correct=outputs.is_top1,
+            vocab_size=self.model.config.get_text_config().vocab_size,
+            valid=outputs.label_mask.bool(),
+        )
+
+    def _count_tokens(self, inputs: dict[str, Any]) -> None:
+        """Count the tokens of the rows; a shared start counts once for each row, as if it had been computed there."""
+        if "packed_lengths" in inputs:
+            start, *rows = inputs["packed_lengths"]
+            tokens = sum(rows) + start * len(rows)
+        else:
+            tokens = int(inputs["attention_mask"].sum())
+        self._total_train_tokens += tokens
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
 
 def make_trainer(
@@ -86,18 +162,15 @@ def make_trainer(
     steps: int,
     out: Path,
     precision: Precision,
-    callbacks: list[Any],
-) -> WeightedSFTTrainer:
+) -> EntropySFTTrainer:
     """Return a trainer for `examples` (`input_ids`, `labels`), in exactly the order given."""
-    weighting = section.weighting if isinstance(section.weighting, LinearWeighting) else None
-    trainer = WeightedSFTTrainer(
-        weighting=weighting,
+    trainer = EntropySFTTrainer(
+        weighting=section.weighting,
         model=model,
         args=_config(section, steps, out, precision),
         train_dataset=Dataset.from_list(examples),
         processing_class=tokenizer,
         peft_config=_lora(section),
-        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is the result's
     return trainer
@@ -121,6 +194,7 @@ def _config(section: SftSection, steps: int, out: Path, precision: Precision) ->
         seed=section.seed or 0,
         train_sampling_strategy="sequential",
         shuffle_dataset=False,
+        remove_unused_columns=False,  # `token_weights` is one
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
         logging_steps=section.log_every,
@@ -135,10 +209,12 @@ def _config(section: SftSection, steps: int, out: Path, precision: Precision) ->
 
 def _lora(section: SftSection) -> LoraConfig:
     targets = section.lora.targets
-    return LoraConfig(
+    config = LoraConfig(
         task_type="CAUSAL_LM",
         r=section.lora.rank,
         lora_alpha=section.lora.alpha,
         lora_dropout=section.lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
     )
+    config._register_custom_module({torch.nn.Linear: LoraLinear})  # PEFT's way to bring a layer of one's own
+    return config

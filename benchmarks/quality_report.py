@@ -1,0 +1,256 @@
+"""Tables and plots of `entropy_quality`: every weighting against plain cross entropy, on the same rows and seeds.
+
+A difference is a mean over rows (or prompts) and seeds. Its 95% interval is a bootstrap that draws whole functions (or
+prompts), with all their seeds; for 0/1 scores the wider of that and Newcombe's, which does not shrink to nothing where
+few rows differ. Neither knows what another seed would have given: so a difference counts as shown, `*`, only where
+Holm's p over all weightings of the table is below 0.05 and every seed agrees on the sign.
+
+reads    lines of results.jsonl
+writes   FOLDER/entropy_quality_<device>_<date>.md and .json
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import file_stem, told_machine
+from tunewright.artifacts.files import make_folder, write_json, write_text
+from tunewright.stats.intervals import mean_interval
+from tunewright.stats.paired import holm, newcombe_paired, permutation_p
+
+NONE = "none"
+CONFIDENCE = 0.95
+PLOT_WIDTH = 49
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of each row or prompt.
+
+    Attributes:
+        title: what it is.
+        unit: what its items are called in a line of results.
+        clusters: items of one cluster are drawn together.
+        better: "higher" or "lower".
+        is_rate: 0 or 1 an item.
+    """
+
+    title: str
+    unit: str
+    clusters: str
+    better: str
+    is_rate: bool = False
+
+    def told(self, value: float, sign: str = "") -> str:
+        """Rates in percent, the others as they are."""
+        return f"{100 * value:{sign}.1f}%" if self.is_rate else f"{value:{sign}.3f}"
+
+
+METRICS = {
+    "exact": Metric("answers exactly right", "rows", "groups", "higher", is_rate=True),
+    "nll": Metric("NLL a token", "rows", "groups", "lower"),
+    "kl": Metric("KL to base", "prompts", "prompts", "lower"),
+    "base_nll": Metric("NLL of base's answers", "prompts", "prompts", "lower"),
+    "kept": Metric("top tokens kept", "prompts", "prompts", "higher"),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A weighting against plain cross entropy, in one metric.
+
+    Attributes:
+        mean: of arm - none.
+        low: of its interval.
+        high: of its interval.
+        p: two-sided, by sign flips of whole clusters, Holm-adjusted over the weightings.
+        by_seed: the mean of each seed alone.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    by_seed: list[float]
+
+    @property
+    def shown(self) -> bool:
+        """Significant, and no seed says otherwise."""
+        signs = {math.copysign(1, value) if value else 0 for value in self.by_seed}
+        return self.p < 1 - CONFIDENCE and len(signs) == 1
+
+
+def by_arm(lines: Sequence[Line], labels: str) -> dict[str, dict[int, Line]]:
+    """Return arm -> seed -> line, of what was measured on these labels and did not diverge."""
+    found: dict[str, dict[int, Line]] = {}
+    for line in lines:
+        if line["labels"] == labels and line["seed"] and not line.get("diverged"):
+            found.setdefault(line["arm"], {})[line["seed"]] = line
+    return found
+
+
+def differences(arms: dict[str, dict[int, Line]], name: str) -> dict[str, Difference]:
+    """Return the difference of each arm to `none` in a metric, over the seeds that both have."""
+    pairs: dict[str, tuple[list[int], list[float], list[float], list[str]]] = {}
+    for arm, lines in arms.items():
+        seeds = sorted(lines.keys() & arms.get(NONE, {}).keys())
+        if arm == NONE or not seeds:
+            continue
+        new, old = ([v for seed in seeds for v in side[seed][name]] for side in (lines, arms[NONE]))
+        clusters = [cluster for seed in seeds for cluster in lines[seed][METRICS[name].clusters]]
+        pairs[arm] = (seeds, new, old, clusters)
+    changes = {arm: [a - b for a, b in zip(new, old, strict=True)] for arm, (_, new, old, _) in pairs.items()}
+    p_values = holm([permutation_p(changes[arm], clusters) for arm, (*_, clusters) in pairs.items()])
+    found = {}
+    for p, (arm, (seeds, new, old, clusters)) in zip(p_values, pairs.items(), strict=True):
+        low, high = mean_interval(changes[arm], clusters, CONFIDENCE)
+        if METRICS[name].is_rate:
+            other = _newcombe(new, old)
+            low, high = min(low, other[0]), max(high, other[1])
+        each = len(changes[arm]) // len(seeds)
+        by_seed = [_mean(changes[arm][at : at + each]) for at in range(0, len(changes[arm]), each)]
+        found[arm] = Difference(_mean(changes[arm]), low, high, p, by_seed)
+    return found
+
+
+def _newcombe(new: Sequence[float], old: Sequence[float]) -> tuple[float, float]:
+    pairs = list(zip(new, old, strict=True))
+    both, gained, lost = (pairs.count(pair) for pair in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)))
+    return newcombe_paired(both, gained, lost, len(pairs) - both - gained - lost, CONFIDENCE)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+# ── text ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def levels_table(arms: dict[str, dict[int, Line]]) -> list[str]:
+    """Return the mean scores of each arm."""
+    table = [
+        ["weighting", "seeds", "mean weight", "learning rate", *(metric.title for metric in METRICS.values())],
+        ["---"] * (4 + len(METRICS)),
+    ]
+    for arm, lines in arms.items():
+        scores = [
+            metric.told(_mean([value for line in lines.values() for value in line[name]]))
+            for name, metric in METRICS.items()
+        ]
+        weight, rate = (_mean([line[name] for line in lines.values()]) for name in ("mean_weight", "learning_rate"))
+        table.append([arm, str(len(lines)), f"{weight:.3f}", f"{rate:.2g}", *scores])
+    return _markdown(table)
+
+
+def differences_table(found: dict[str, dict[str, Difference]]) -> list[str]:
+    """Return every arm's differences to `none`; the columns are metrics."""
+    titles = [f"{METRICS[name].title} ({METRICS[name].better} is better)" for name in found]
+    table = [["weighting", *titles], ["---"] * (1 + len(found))]
+    for arm in next(iter(found.values())):
+        table.append([arm, *(_told(METRICS[name], column[arm]) for name, column in found.items())])
+    return _markdown(table)
+
+
+def _told(metric: Metric, found: Difference) -> str:
+    low, high = metric.told(found.low, "+"), metric.told(found.high, "+")
+    return f"{metric.told(found.mean, '+')} ({low} to {high}){' *' if found.shown else ''}"
+
+
+def _markdown(table: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in table]
+
+
+def plot(metric: Metric, found: dict[str, Difference]) -> list[str]:
+    """Return a line an arm: its interval on a common axis, 0 in the middle, and what each seed says."""
+    reach = max(max(abs(d.low), abs(d.high)) for d in found.values()) or 1.0
+    half = PLOT_WIDTH // 2
+
+    def place(value: float) -> int:
+        return half + round(value / reach * half)
+
+    lines = [f"{metric.title}, difference to none ({metric.better} is better)"]
+    for arm, d in found.items():
+        axis = [" "] * PLOT_WIDTH
+        axis[half] = "│"
+        for at in range(place(d.low), place(d.high) + 1):
+            axis[at] = "─" if at != half else "┼"
+        axis[place(d.mean)] = "●"
+        seeds = " ".join(metric.told(value, "+") for value in d.by_seed)
+        lines.append(f"{arm:<14}{''.join(axis)} {'*' if d.shown else ' '}  by seed {seeds}")
+    ends = metric.told(-reach, "+"), metric.told(reach, "+")
+    return [*lines, f"{'':<14}{ends[0]}{ends[1]:>{PLOT_WIDTH - len(ends[0])}}"]
+
+
+def section(lines: Sequence[Line], labels: str) -> tuple[list[str], dict[str, Any]]:
+    """Return what is known on one kind of labels, as text and as JSON."""
+    arms = by_arm(lines, labels)
+    text = [f"## {labels.capitalize()} labels", "", *levels_table(arms), ""]
+    found = {name: differences(arms, name) for name in METRICS}
+    if not found["nll"]:
+        return text, {}
+    text += ["Differences to `none`:", "", *differences_table(found), "", "```text"]
+    for name in ("exact", "nll", "kl"):
+        text += [*plot(METRICS[name], found[name]), ""]
+    asjson = {
+        name: {arm: {**asdict(d), "shown": d.shown} for arm, d in column.items()} for name, column in found.items()
+    }
+    return [*text[:-1], "```", ""], asjson
+
+
+def report(lines: Sequence[Line]) -> tuple[str, dict[str, Any]]:
+    """Return the whole report, as Markdown and as JSON."""
+    about, settings = lines[-1]["machine"], lines[-1]["settings"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    text = [
+        "# Which tokens should count: measured",
+        "",
+        "Written by `python -m benchmarks.entropy_quality`; what it measures stands at the head of that file.",
+        "",
+        f"- {told_machine(about)}, {about['measured']}",
+        f"- {versions}",
+        f"- {', '.join(f'{name} {value}' for name, value in settings.items())}",
+        f"- {len(lines[-1]['rows'])} held-out rows of {len(set(lines[-1]['groups']))} functions, "
+        f"{len(lines[-1]['prompts'])} chat prompts",
+        *_base(lines),
+        *_diverged(lines),
+        "",
+        "`*`: Holm's p below 0.05 over the weightings of a column, and every seed agrees on the sign. Intervals are 95%,",
+        "over rows (drawn by function) and prompts; they do not contain what other seeds would give.",
+        "",
+    ]
+    found = {}
+    for labels in dict.fromkeys(line["labels"] for line in lines if line["seed"]):
+        told, found[labels] = section(lines, labels)
+        text += told
+    return "\n".join(text).rstrip() + "\n", {"settings": settings, "differences_to_none": found}
+
+
+def _base(lines: Sequence[Line]) -> list[str]:
+    scores = [line for line in lines if not line["seed"]]
+    if not scores:
+        return []
+    told = [
+        f"{METRICS[name].title} {METRICS[name].told(_mean(scores[0][name]))}" for name in ("exact", "nll", "base_nll")
+    ]
+    return [f"- before any training: {', '.join(told)}"]
+
+
+def _diverged(lines: Sequence[Line]) -> list[str]:
+    names = [f"{line['arm']} (seed {line['seed']}, {line['labels']})" for line in lines if line.get("diverged")]
+    return [f"- diverged, and left out: {', '.join(names)}"] if names else []
+
+
+def write_report(lines: Sequence[Line], folder: Path) -> tuple[str, Path]:
+    """Write the report; return its text and where it is."""
+    text, found = report(lines)
+    about = lines[-1]["machine"]
+    device = file_stem(about, "").removesuffix("__")
+    path = make_folder(folder) / f"entropy_quality_{device}_{date.fromisoformat(about['measured'][:10])}.md"
+    write_text(path, text)
+    write_json(path.with_suffix(".json"), {"machine": about, **found})
+    return text, path

@@ -1,0 +1,148 @@
+"""What a run will do, known before anything runs: every stage with its inputs and its fingerprint.
+
+reads    the recipe; the identities of the models and sources that it names
+makes    a list of `Planned`, in the recipe's order
+
+`KINDS` is the one place that knows which function a stage kind is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from tunewright.artifacts.fingerprint import differing_fields, fingerprint
+from tunewright.artifacts.record import Record
+from tunewright.models.find import model_identity
+from tunewright.models.precision import resolve_precision
+from tunewright.recipe.links import reference_fields
+from tunewright.recipe.sections import DataSection, Recipe, StageSection
+from tunewright.sources.read import source_identity
+
+KINDS: dict[str, str] = {
+    "data": "tunewright.stages.data.stage",
+    "evaluate": "tunewright.stages.evaluate.stage",
+    "sft": "tunewright.stages.sft.stage",
+    "compare": "tunewright.stages.compare.stage",
+}
+"""stage kind -> the module that holds a function of that name, and its CODE_VERSION"""
+
+NO_IDENTITY = {"id", "save_every", "trackers"}
+"""fields that do not change a result: a name, how often to save, where else to send the metrics"""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage before it runs: what it takes, and what it will be."""
+
+    index: int
+    kind: str
+    section: StageSection
+    references: dict[str, tuple[str, ...]]
+    """field -> the earlier stages it names (`id` or `id.part`)"""
+    inputs: dict[str, str]
+    """reference -> fingerprint of that stage"""
+    external: dict[str, str]
+    code_version: int
+    fingerprint: str = ""
+
+    @property
+    def id(self) -> str:
+        """The stage's id."""
+        return self.section.id
+
+    @property
+    def folder_name(self) -> str:
+        """`<index>-<id>`."""
+        return f"{self.index}-{self.id}"
+
+    @property
+    def input_ids(self) -> set[str]:
+        """The ids of the stages it reads."""
+        return {reference.split(".")[0] for reference in self.inputs}
+
+    def identity(self) -> dict[str, Any]:
+        """What the fingerprint is taken of."""
+        return {
+            "kind": self.kind,
+            "code_version": self.code_version,
+            "section": identity_of(self.section),
+            "inputs": self.inputs,
+            "external": self.external,
+        }
+
+    def seed(self, recipe: Recipe) -> int:
+        """Return the stage's seed, which may be 0; the recipe's where the stage has none."""
+        own: int | None = getattr(self.section, "seed", None)
+        return recipe.seed if own is None else own
+
+
+def plan(recipe: Recipe) -> list[Planned]:
+    """Return all stages with their fingerprints. Needs the models' and sources' identities, but runs nothing.
+
+    Raises:
+        ModelError, DataError: something the recipe points at is not there.
+    """
+    planned: list[Planned] = []
+    for index, (kind, section) in enumerate(recipe.stages, 1):
+        known = {stage.id: stage.fingerprint for stage in planned}
+        references = _references(section, set(known))
+        stage = Planned(
+            index=index,
+            kind=kind,
+            section=section,
+            references=references,
+            inputs={ref: known[ref.split(".")[0]] for refs in references.values() for ref in refs},
+            external=_external(section, references),
+            code_version=import_module(KINDS[kind]).CODE_VERSION,
+        )
+        planned.append(replace(stage, fingerprint=fingerprint(stage.identity())))
+    return planned
+
+
+def _references(section: StageSection, ids: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return the references that name earlier stages; a field that names a model instead is none."""
+    found = {}
+    for name in reference_fields(type(section)):
+        value = getattr(section, name)
+        texts = (value,) if isinstance(value, str) else tuple(value or ())
+        stages = tuple(text for text in texts if text.split(".")[0] in ids)
+        if stages:
+            found[name] = stages
+    return found
+
+
+def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return the identities of what comes from outside the run: models, precision, sources."""
+    found: dict[str, str] = {}
+    model = getattr(section, "model", None)
+    if model is not None and "model" not in references:
+        found["model"] = model_identity(model)
+    if hasattr(section, "precision"):
+        found["precision"] = resolve_precision(section.precision)
+    if isinstance(section, DataSection):
+        found |= {f"sources.{number}": source_identity(source) for number, source in enumerate(section.sources)}
+    return found
+
+
+def identity_of(section: StageSection) -> dict[str, Any]:
+    """Return the fields of a section that change its result: not its name, not a path, not how often to save."""
+    value = section.model_dump(mode="json", exclude=NO_IDENTITY)
+    for source in value.get("sources", ()):
+        source.pop("path", None)
+    return value
+
+
+def differences(record: Record, stage: Planned) -> list[str]:
+    """Return what differs between a finished stage and a planned one, field by field: `steps: 12 -> 4`."""
+    old = {
+        "section": {key: value for key, value in record.section.items() if key not in NO_IDENTITY},
+        "inputs": {ref: value.fingerprint for ref, value in record.inputs.items()},
+        "external": record.external,
+        "code_version": record.code_version,
+    }
+    new = {**stage.identity(), "section": stage.section.model_dump(mode="json", exclude=NO_IDENTITY)}
+    new.pop("kind")
+    found = [text.removeprefix("section.") for text in differing_fields(old, new)]
+    return [f"{text.split(':')[0]} is new" if text.startswith("inputs.") else text for text in found]

@@ -1,0 +1,40 @@
+"""The short scripts about entropy run, and print what they promise."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def output_of(script, *options):
+    command = [sys.executable, f"examples/{script}", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "CI": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.real_model
+def test_the_analysis_shows_tokens_and_sums():
+    out = output_of("analyze_token_entropy.py", "--limit", "1")
+    assert "'<|im_end|>'" in out and "forking tokens" in out
+    assert re.search(r"the least sure fifth of them carries \d+% of the loss", out)
+
+
+@pytest.mark.real_model
+def test_the_training_is_measured_before_and_after():
+    out = output_of("train_with_entropy_awareness.py", "--steps", "2", "--limit", "3")
+    assert "PASSED  entropy_collapsed" in out
+    before, after = map(float, re.search(r"NLL +([\d.]+) -> ([\d.]+)", out).groups())
+    assert after < before
+
+
+@pytest.mark.real_model
+def test_the_methods_are_compared_with_the_first_by_row():
+    out = output_of("compare_entropy_methods.py", "--steps", "1", "--limit", "3")
+    losses = re.findall(r"^(all tokens alike|linear in entropy|top 20% of entropy) +([\d.]+)", out, re.MULTILINE)
+    assert len({loss for _, loss in losses}) == 3 and out.count(" to ") == 2
