@@ -3,6 +3,7 @@ and what was forgotten?
 
     python -m benchmarks.entropy_quality                     everything: 54 trainings, about 90 s each on two cores
     python -m benchmarks.entropy_quality --seeds 1           a first look; a later call adds the other seeds
+    python -m benchmarks.entropy_quality --arms none top20 --labels clean --steps 8 16 32     time to equal score
     python -m benchmarks.entropy_quality --report            only the tables, of what is there
     python -m benchmarks.entropy_quality --quick             one step, few rows: does it run?
 
@@ -16,8 +17,8 @@ order and begin with the same adapters.
     retention   24 chat prompts that have nothing to do with tools: KL(base || tuned) a token along the base model's own
                 greedy answers, NLL of these answers, and share of their tokens that stay the likeliest
 
-`none-lr` is plain cross entropy with the learning rate times the mean weight of `linear-raw`: what remains between these
-two is not just a smaller step.
+`none-lr` is plain cross entropy with the learning rate times the mean weight of `linear-raw`: what remains between
+these two is not just a smaller step.
 
 reads    the model, the rows of `bfcl-eval`
 writes   OUT/results.jsonl, one line a training as it ends: a run that was stopped goes on. OUT/base_answers-*.json.
@@ -223,7 +224,7 @@ def remember(settings: Settings, renderer: Renderer, model: Any, cache: Path) ->
     made_of = [model_identity(settings.model), resolve_precision("auto"), settings.answer_tokens, list(prompts)]
     path = cache / f"base_answers-{fingerprint(made_of)[:12]}.json"
     if not path.is_file():
-        write_json(path, _answers(model, renderer, prompts, settings.answer_tokens))
+        write_json(path, _answers(settings, renderer, prompts))
     memories = []
     for text, answer in read_json(path).items():
         token_ids, first = [*prompts[text], *answer], len(prompts[text])
@@ -232,10 +233,12 @@ def remember(settings: Settings, renderer: Renderer, model: Any, cache: Path) ->
     return memories
 
 
-def _answers(model: Any, renderer: Renderer, prompts: dict[str, list[int]], max_new_tokens: int) -> dict[str, Any]:
+def _answers(settings: Settings, renderer: Renderer, prompts: dict[str, list[int]]) -> dict[str, list[int]]:
+    """With a model of its own: the backend changes how it attends."""
+    model = load_model(model_folder(settings.model), resolve_precision("auto"))
     backend = HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id)
-    asked = [Prompt(text, tuple(ids)) for text, ids in prompts.items()]
-    found = {c.id: list(c.token_ids) for batch in backend.generate(asked, Sampling(max_new_tokens)) for c in batch}
+    asked, sampling = [Prompt(text, tuple(ids)) for text, ids in prompts.items()], Sampling(settings.answer_tokens)
+    found = {c.id: list(c.token_ids) for batch in backend.generate(asked, sampling) for c in batch}
     return {text: found[text] for text in prompts}
 
 
@@ -339,7 +342,8 @@ def run(settings: Settings, cells: Sequence[Cell], out: Path) -> None:
         key = settings.key()
         done = {_cell(line): line for line in log.existing if line["settings"] == key}
         missing = [cell for cell in cells if cell not in done]
-        print(f"  {len(cells)} trainings, {len(cells) - len(missing)} of them are there", flush=True)
+        there = len(cells) - len(missing)
+        print(f"  {len(cells)} trainings of {settings.steps} steps, {there} of them are there", flush=True)
         if not missing:
             return
         bench = Bench(settings, out)
@@ -380,13 +384,13 @@ def _cell(line: dict[str, Any]) -> Cell:
 def main(arguments: Sequence[str] = ()) -> None:
     options = _options(arguments)
     warnings.simplefilter("ignore", FutureWarning)
-    settings = Settings(model=options.model, steps=options.steps)
+    settings = Settings(model=options.model)
     if options.quick:
-        settings = replace(settings, steps=1, test_rows=2, prompts=2, answer_tokens=4)
-    cells = plan(options.arms, options.seeds, options.labels)
-    if not options.report:
-        run(settings, cells, options.out)
-    found = results(options.out, settings)
+        settings = replace(settings, test_rows=2, prompts=2, answer_tokens=4)
+    budgets = [replace(settings, steps=steps) for steps in sorted([1] if options.quick else options.steps)]
+    for budget in [] if options.report else budgets:
+        run(budget, plan(options.arms, options.seeds, options.labels), options.out)
+    found = [lines for budget in budgets if (lines := results(options.out, budget))]
     if not found:
         print(f"  no results of these settings in {options.out}")
         return
@@ -396,7 +400,9 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.entropy_quality", description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=Settings.steps, help="optimizer steps of a training")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[Settings.steps], help="steps of a training, or several"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), help="which weightings")
     parser.add_argument("--labels", nargs="+", default=list(LABELS), choices=LABELS, help="which labels")

@@ -210,7 +210,7 @@ def findings(rows: dict[str, dict[str, object]]) -> list[Finding]:
     tuned = min(TUNED, key=lambda name: statistics.median(seconds[name]))
     full = min((name for name in (FULL, FULL_FLOAT32) if name in rows), key=lambda n: statistics.median(seconds[n]))
     found = [
-        Finding(f"time, ours / best tuned torch ({tuned.split(', ', 1)[1]})", ratios(seconds[OURS], seconds[tuned]), 1.05),
+        Finding(f"time, ours / best torch ({tuned.split(', ', 1)[1]})", ratios(seconds[OURS], seconds[tuned]), 1.05),
         Finding("time, TRL / ours", ratios(seconds[TRL], seconds[OURS]), 3.5, at_least=True),
         Finding("time, full logits / ours", ratios(seconds[full], seconds[OURS]), 1.3, at_least=True),
         Finding("time, weights on / off", ratios(seconds[OURS], seconds[PLAIN]), 1.03),

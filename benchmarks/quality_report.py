@@ -11,7 +11,7 @@ writes   FOLDER/entropy_quality_<device>_<date>.md and .json
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tunewright.stats.paired import holm, newcombe_paired, permutation_p
 
 NONE = "none"
 CONFIDENCE = 0.95
+HOW = ("mean_weight", "learning_rate", "train_seconds")
 PLOT_WIDTH = 49
 
 Line = dict[str, Any]
@@ -68,7 +69,7 @@ class Difference:
         mean: of arm - none.
         low: of its interval.
         high: of its interval.
-        p: two-sided, by sign flips of whole clusters, Holm-adjusted over the weightings.
+        p: two-sided, by sign flips of whole clusters; Holm-adjusted over the weightings of a table.
         by_seed: the mean of each seed alone.
     """
 
@@ -96,32 +97,35 @@ def by_arm(lines: Sequence[Line], labels: str) -> dict[str, dict[int, Line]]:
 
 def differences(arms: dict[str, dict[int, Line]], name: str) -> dict[str, Difference]:
     """Return the difference of each arm to `none` in a metric, over the seeds that both have."""
-    pairs: dict[str, tuple[list[int], list[float], list[float], list[str]]] = {}
-    for arm, lines in arms.items():
-        seeds = sorted(lines.keys() & arms.get(NONE, {}).keys())
-        if arm == NONE or not seeds:
-            continue
-        new, old = ([v for seed in seeds for v in side[seed][name]] for side in (lines, arms[NONE]))
-        clusters = [cluster for seed in seeds for cluster in lines[seed][METRICS[name].clusters]]
-        pairs[arm] = (seeds, new, old, clusters)
-    changes = {arm: [a - b for a, b in zip(new, old, strict=True)] for arm, (_, new, old, _) in pairs.items()}
-    p_values = holm([permutation_p(changes[arm], clusters) for arm, (*_, clusters) in pairs.items()])
-    found = {}
-    for p, (arm, (seeds, new, old, clusters)) in zip(p_values, pairs.items(), strict=True):
-        low, high = mean_interval(changes[arm], clusters, CONFIDENCE)
-        if METRICS[name].is_rate:
-            other = _newcombe(new, old)
-            low, high = min(low, other[0]), max(high, other[1])
-        each = len(changes[arm]) // len(seeds)
-        by_seed = [_mean(changes[arm][at : at + each]) for at in range(0, len(changes[arm]), each)]
-        found[arm] = Difference(_mean(changes[arm]), low, high, p, by_seed)
-    return found
+    none = arms.get(NONE, {})
+    found = {
+        arm: _difference(
+            METRICS[name], name, [(lines[seed], none[seed]) for seed in sorted(lines.keys() & none.keys())]
+        )
+        for arm, lines in arms.items()
+        if arm != NONE and lines.keys() & none.keys()
+    }
+    adjusted = holm([difference.p for difference in found.values()])
+    return {arm: replace(found[arm], p=p) for arm, p in zip(found, adjusted, strict=True)}
 
 
-def _newcombe(new: Sequence[float], old: Sequence[float]) -> tuple[float, float]:
-    pairs = list(zip(new, old, strict=True))
-    both, gained, lost = (pairs.count(pair) for pair in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)))
-    return newcombe_paired(both, gained, lost, len(pairs) - both - gained - lost, CONFIDENCE)
+def _difference(metric: Metric, name: str, pairs: Sequence[tuple[Line, Line]]) -> Difference:
+    """Of an arm's lines and those of `none`, seed by seed; p is not adjusted yet."""
+    by_seed = [[a - b for a, b in zip(new[name], old[name], strict=True)] for new, old in pairs]
+    changes = [change for of_seed in by_seed for change in of_seed]
+    clusters = [cluster for new, _ in pairs for cluster in new[metric.clusters]]
+    low, high = mean_interval(changes, clusters, CONFIDENCE)
+    if metric.is_rate:
+        both = sum(a == b == 1 for new, old in pairs for a, b in zip(new[name], old[name], strict=True))
+        other = _newcombe(changes, both)
+        low, high = min(low, other[0]), max(high, other[1])
+    means = [_mean(of_seed) for of_seed in by_seed]
+    return Difference(_mean(changes), low, high, permutation_p(changes, clusters), means)
+
+
+def _newcombe(changes: Sequence[float], both: int) -> tuple[float, float]:
+    gained, lost = changes.count(1.0), changes.count(-1.0)
+    return newcombe_paired(both, gained, lost, len(changes) - both - gained - lost, CONFIDENCE)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -134,16 +138,16 @@ def _mean(values: Sequence[float]) -> float:
 def levels_table(arms: dict[str, dict[int, Line]]) -> list[str]:
     """Return the mean scores of each arm."""
     table = [
-        ["weighting", "seeds", "mean weight", "learning rate", *(metric.title for metric in METRICS.values())],
-        ["---"] * (4 + len(METRICS)),
+        ["weighting", "seeds", "mean weight", "learning rate", "training", *(m.title for m in METRICS.values())],
+        ["---"] * (5 + len(METRICS)),
     ]
     for arm, lines in arms.items():
         scores = [
             metric.told(_mean([value for line in lines.values() for value in line[name]]))
             for name, metric in METRICS.items()
         ]
-        weight, rate = (_mean([line[name] for line in lines.values()]) for name in ("mean_weight", "learning_rate"))
-        table.append([arm, str(len(lines)), f"{weight:.3f}", f"{rate:.2g}", *scores])
+        weight, rate, seconds = (_mean([line[name] for line in lines.values()]) for name in HOW)
+        table.append([arm, str(len(lines)), f"{weight:.3f}", f"{rate:.2g}", f"{seconds:.0f} s", *scores])
     return _markdown(table)
 
 
@@ -202,8 +206,75 @@ def section(lines: Sequence[Line], labels: str) -> tuple[list[str], dict[str, An
     return [*text[:-1], "```", ""], asjson
 
 
-def report(lines: Sequence[Line]) -> tuple[str, dict[str, Any]]:
-    """Return the whole report, as Markdown and as JSON."""
+@dataclass(frozen=True)
+class EqualScore:
+    """Training seconds until an NLL that both reach; None where the first budget was already enough.
+
+    Attributes:
+        nll: the lowest that both reach.
+        none: seconds of plain cross entropy.
+        arm: seconds of the weighting.
+    """
+
+    nll: float
+    none: float | None
+    arm: float | None
+
+
+def equal_scores(budgets: Sequence[Sequence[Line]], labels: str) -> dict[str, EqualScore]:
+    """Return for each arm the time to a score that it and `none` reach, interpolated between budgets.
+
+    Args:
+        budgets: lines with more and more steps, each with a schedule of its own length.
+        labels: which.
+    """
+    points: dict[str, list[tuple[float, float]]] = {}
+    for lines in budgets:
+        for arm, of_seed in by_arm(lines, labels).items():
+            nll = _mean([value for line in of_seed.values() for value in line["nll"]])
+            points.setdefault(arm, []).append((_mean([line["train_seconds"] for line in of_seed.values()]), nll))
+    lowest = {arm: min(nll for _, nll in found) for arm, found in points.items()}
+    found = {}
+    for arm in points.keys() - {NONE} if NONE in points else ():
+        nll = max(lowest[arm], lowest[NONE])
+        found[arm] = EqualScore(nll, _crossing(points[NONE], nll), _crossing(points[arm], nll))
+    return {arm: found[arm] for arm in points if arm in found}
+
+
+def _crossing(points: Sequence[tuple[float, float]], nll: float) -> float | None:
+    """Return the seconds at which the line through the points first is at `nll`; None where it begins below."""
+    if points[0][1] < nll:
+        return None
+    (t0, nll0), *rest = points
+    for t1, nll1 in rest:
+        if nll1 <= nll:
+            return t0 + (t1 - t0) * (nll0 - nll) / (nll0 - nll1) if nll0 > nll1 else t1
+        t0, nll0 = t1, nll1
+    return t0
+
+
+def time_section(budgets: Sequence[Sequence[Line]]) -> tuple[list[str], dict[str, Any]]:
+    """Return the time each arm needs to a score that `none` reaches too, as text and as JSON."""
+    steps = ", ".join(str(lines[-1]["settings"]["steps"]) for lines in budgets)
+    text, found = ["## Time to equal score", "", f"Budgets of {steps} steps, interpolated in training seconds."], {}
+    for labels in dict.fromkeys(line["labels"] for lines in budgets for line in lines if line["seed"]):
+        scores = equal_scores(budgets, labels)
+        found[labels] = {arm: asdict(score) for arm, score in scores.items()}
+        table = [[f"weighting, {labels} labels", "NLL that both reach", "none", "this one", "/ none"], ["---"] * 5]
+        for arm, score in scores.items():
+            ratio = f"{score.arm / score.none:.2f}x" if score.arm and score.none else ""
+            table.append([arm, f"{score.nll:.3f}", _seconds(score.none), _seconds(score.arm), ratio])
+        text += ["", *_markdown(table)]
+    return text, found
+
+
+def _seconds(value: float | None) -> str:
+    return "before the first budget" if value is None else f"{value:.0f} s"
+
+
+def report(budgets: Sequence[Sequence[Line]]) -> tuple[str, dict[str, Any]]:
+    """Return the whole report, as Markdown and as JSON: of the last budget, and times to equal score if several."""
+    lines = budgets[-1]
     about, settings = lines[-1]["machine"], lines[-1]["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     text = [
@@ -219,15 +290,19 @@ def report(lines: Sequence[Line]) -> tuple[str, dict[str, Any]]:
         *_base(lines),
         *_diverged(lines),
         "",
-        "`*`: Holm's p below 0.05 over the weightings of a column, and every seed agrees on the sign. Intervals are 95%,",
-        "over rows (drawn by function) and prompts; they do not contain what other seeds would give.",
+        "`*`: Holm's p below 0.05 over the weightings of a column, and every seed agrees on the sign. Intervals are",
+        "95%, over rows (drawn by function) and prompts; they do not contain what other seeds would give.",
         "",
     ]
     found = {}
     for labels in dict.fromkeys(line["labels"] for line in lines if line["seed"]):
         told, found[labels] = section(lines, labels)
         text += told
-    return "\n".join(text).rstrip() + "\n", {"settings": settings, "differences_to_none": found}
+    asjson = {"settings": settings, "differences_to_none": found}
+    if len(budgets) > 1:
+        told, asjson["time_to_equal_score"] = time_section(budgets)
+        text += told
+    return "\n".join(text).rstrip() + "\n", asjson
 
 
 def _base(lines: Sequence[Line]) -> list[str]:
@@ -245,10 +320,10 @@ def _diverged(lines: Sequence[Line]) -> list[str]:
     return [f"- diverged, and left out: {', '.join(names)}"] if names else []
 
 
-def write_report(lines: Sequence[Line], folder: Path) -> tuple[str, Path]:
-    """Write the report; return its text and where it is."""
-    text, found = report(lines)
-    about = lines[-1]["machine"]
+def write_report(budgets: Sequence[Sequence[Line]], folder: Path) -> tuple[str, Path]:
+    """Write the report on lines of one or more numbers of steps; return its text and where it is."""
+    text, found = report(budgets)
+    about = budgets[-1][-1]["machine"]
     device = file_stem(about, "").removesuffix("__")
     path = make_folder(folder) / f"entropy_quality_{device}_{date.fromisoformat(about['measured'][:10])}.md"
     write_text(path, text)

@@ -12,8 +12,8 @@ adds one thing to the one before:
     + LoraLinear       the low-rank product inside the matmul
     + entropy weights  the recipe's `weighting:`: the tour as it is
 
-A step is what `Trainer` does in one: fetch and collate, forward, backward, clip, optimizer, schedule, log; ours with its
-`Recorder`. Tokens are those of the rows, padding not counted. Freed memory is kept, for all sides.
+A step is what `Trainer` does in one: fetch and collate, forward, backward, clip, optimizer, schedule, log; ours with
+its `Recorder`. Tokens are those of the rows, padding not counted. Freed memory is kept, for all sides.
 
 Then the first and the last arm are profiled for some steps, and their matmuls held against the fastest matmul that this
 machine does in the same run.

@@ -5,6 +5,8 @@ import itertools
 import pytest
 import torch
 from tests.kernels.reference import Problem, problem, reference
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tunewright.kernels.head import resolve_dtype
 from tunewright.kernels.linear_ce import fused_linear_ce
@@ -321,6 +323,26 @@ def test_evaluation_gives_the_same_numbers_and_no_history():
     assert not out.loss.requires_grad and out.plan == "P1"
     for column in ("loss", "nll", "entropy", "weight"):
         torch.testing.assert_close(getattr(out, column), getattr(trained, column))
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many numbers the largest tensor holds that any operation gives back."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.numel = max([self.numel, *(t.numel() for t in tree_leaves(out) if isinstance(t, torch.Tensor))])
+        return out
+
+
+@pytest.mark.parametrize("name", ["linear", "top_quantile", "axolotl"])
+@pytest.mark.parametrize("options", [{}, {"reduction": "none"}], ids=["now", "later"])
+def test_the_logits_of_all_rows_are_never_there_at_once(name, options):
+    p = problem(400, 8, 1003, dtype=torch.float32, bias=True)
+    with LargestTensor() as largest:
+        p.fused(weighting=WEIGHTINGS[name], chunk_bytes=64 * 1003 * 4, **options).loss.sum().backward()
+    assert largest.numel <= 2 * 64 * 1003  # the two scratches of a block of eager rows; the chunk itself is one
 
 
 def test_tied_embeddings_get_the_sum_of_both_gradients():
