@@ -10,8 +10,9 @@ really has it, else float32. Every arm gets the same tensors.
 time     all arms of a case interleaved in one process, and ratios taken round by round. Freed memory is kept, for all
          arms: nobody pays for fresh pages, which helps the arm with the most memory most.
 memory   one process an arm: growth of the resident set over the arm's inputs, after a warm-up at a tiny size (libraries
-         loaded, threads there) and a first full step. `extra` is that growth less the gradients, which every arm must
-         return.
+         loaded, threads there) and a first full step. Tensors above 1 MiB are mapped one by one, so what is freed is
+         given back, and the peak is that of what is alive. `extra` is the growth less the gradients, which every arm
+         must return.
 
 The entropy of every token is computed by each of our arms; it cannot be switched off. So "weights on against off" is
 only about the weights: what entropy costs shows in the comparison with torch, which computes none.
@@ -22,6 +23,7 @@ writes   benchmarks/baselines/<CPU>__head.json: the numbers, with hardware and v
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -181,9 +183,9 @@ def _status_mib(field: str) -> float:
 def growth_in_own_process(name: str, case: Case, dtype: torch.dtype) -> float | None:
     """Return `growth_mib` of a fresh process; None where the system does not tell."""
     task = json.dumps([name, case.__dict__, str(dtype).removeprefix("torch.")])
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.head", "--growth", task], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "benchmarks.head", "--growth", task]
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(MIB)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
 

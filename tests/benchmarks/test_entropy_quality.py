@@ -1,7 +1,7 @@
 import pytest
-
 from benchmarks.entropy_quality import BASE, LABELS, RAW, SCALED, Cell, Settings, corrupted, main, plan, results, run
 from benchmarks.quality_report import NONE
+
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.recipe.sections import BfclSource
 from tunewright.sources.read import read_source

@@ -1,5 +1,4 @@
 import pytest
-
 from benchmarks.report import Finding, file_stem, ratios
 
 

@@ -1,5 +1,4 @@
 import pytest
-
 from benchmarks.sft_step import ARMS, KINDS, OURS, STOCK, race, read_setup, shares, steps_of
 
 

@@ -148,6 +148,37 @@ def test_the_weighted_loss_is_the_formula_on_the_full_logits(toy_model, rows, tm
     assert loss.item() == pytest.approx(((nll * weights).sum() / mask.sum()).item(), rel=1e-5)
 
 
+def weighted_rows(path, toy_model, weight):
+    """The chat rows, with `weight(place)` for each trained token."""
+    renderer = Renderer.from_folder(toy_model)
+    made = []
+    for row in chat_rows():
+        trained = sum(renderer.conversation(row["messages"], None).trained)
+        made.append({**row, "meta": {"token_weights": [weight(place) for place in range(trained)]}})
+    write_jsonl(path, made)
+    return Rows(path=path)
+
+
+def test_weights_that_rows_bring_scale_the_loss_of_their_tokens(toy_model, tmp_path):
+    losses = {}
+    for factor in (1.0, 0.5):
+        own = weighted_rows(tmp_path / f"{factor}.jsonl", toy_model, lambda place, factor=factor: factor)
+        trainer = trainer_for(toy_model, own, tmp_path / str(factor), {"type": "external"}, steps=1)
+        trainer.train()
+        losses[factor] = trainer.state.log_history[0]["loss"]
+    assert losses[0.5] == pytest.approx(losses[1.0] / 2)
+
+
+def test_weights_that_do_not_fit_their_row_are_refused_by_name(toy_model, rows, tmp_path):
+    with pytest.raises(DataError, match=r"row r0.*token_weights"):
+        sft(rows, section(toy_model, weighting=EntropyConfig(type="external")), tmp_path / "a", RunContext(quiet=True))
+    short = tmp_path / "short.jsonl"
+    write_jsonl(short, [{**row, "meta": {"token_weights": [1.0]}} for row in chat_rows()])
+    chosen = section(toy_model, weighting=EntropyConfig(type="external"))
+    with pytest.raises(DataError, match=r"is \[1.0\]"):
+        sft(Rows(path=short), chosen, tmp_path / "b", RunContext(quiet=True))
+
+
 def test_training_leaves_adapter_metrics_and_events_and_no_checkpoints(toy_model, rows, tmp_path):
     run = RunContext(quiet=True)
     trained = sft(rows, section(toy_model), tmp_path / "out", run)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ ENDS_SHARE = 0.1
 class Plan:
     """What will be trained, in order."""
 
-    examples: list[dict[str, list[int]]]
+    examples: list[dict[str, list[Any]]]
     steps: int
 
     @property
@@ -79,7 +81,8 @@ def plan_training(rows: Rows, section: SftSection, renderer: Renderer) -> Plan:
     Raises:
         DataError: no rows, or a row that does not fit the model.
     """
-    rendered = [_example(row, renderer) for row in rows]
+    weighted = section.weighting.type == "external"
+    rendered = [_example(row, renderer, weighted) for row in rows]
     if not rendered:
         raise DataError("there are no rows to train on", where=str(rows.path))
     rows_per_step = section.batch_size * section.gradient_accumulation
@@ -89,7 +92,7 @@ def plan_training(rows: Rows, section: SftSection, renderer: Renderer) -> Plan:
     return Plan(examples=[rendered[index] for index in order], steps=steps)
 
 
-def _example(row: ChatRow, renderer: Renderer) -> dict[str, list[int]]:
+def _example(row: ChatRow, renderer: Renderer, weighted: bool) -> dict[str, list[Any]]:
     rendered = renderer.conversation(row.messages, row.tools)
     limit = renderer.context_length
     if limit is not None and len(rendered.token_ids) > limit:
@@ -100,7 +103,24 @@ def _example(row: ChatRow, renderer: Renderer) -> dict[str, list[int]]:
             fix="drop such rows in the data stage: `max_tokens:` with `overlong: drop`",
         )
     labels = [token if on else IGNORED for token, on in zip(rendered.token_ids, rendered.trained, strict=True)]
-    return {"input_ids": rendered.token_ids, "labels": labels}
+    example: dict[str, list[Any]] = {"input_ids": rendered.token_ids, "labels": labels}
+    return {**example, "token_weights": _own_weights(row, rendered.trained)} if weighted else example
+
+
+def _own_weights(row: ChatRow, trained: Sequence[bool]) -> list[float]:
+    """Return the weights that the row brings for its trained tokens, 0 for the others."""
+    own = row.meta.get("token_weights")
+    numbers = own if isinstance(own, list) else []
+    right = all(type(weight) in (int, float) and 0 <= weight < inf for weight in numbers)
+    if own is None or not right or len(numbers) != sum(trained):
+        raise DataError(
+            "`meta.token_weights` is missing" if own is None else f"`meta.token_weights` is {str(own)[:80]}",
+            where=f"row {row.id}",
+            expected=f"{sum(trained)} numbers, at least 0: one for each trained token (`tw show rows RUN --tokens`)",
+            fix="add them, or take another `weighting: {type: ...}`",
+        )
+    weights = iter(numbers)
+    return [float(next(weights)) if on else 0.0 for on in trained]
 
 
 def _train(plan: Plan, section: SftSection, out: Path) -> None:

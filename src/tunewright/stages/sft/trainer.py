@@ -157,7 +157,7 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
 def make_trainer(
     model: Any,
     tokenizer: Any,
-    examples: list[dict[str, list[int]]],
+    examples: list[dict[str, list[Any]]],
     section: SftSection,
     steps: int,
     out: Path,
