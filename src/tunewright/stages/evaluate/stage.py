@@ -30,7 +30,7 @@ from tunewright.recipe.sections import EvaluateSection
 from tunewright.stats.intervals import mean_interval, rate_interval
 from tunewright.suites.protocol import Suite, find_suite
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 def evaluate(

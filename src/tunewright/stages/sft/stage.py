@@ -30,7 +30,7 @@ from tunewright.progress import task
 from tunewright.recipe.sections import SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 IGNORED = -100  # the label that every loss of the field skips
 ENDS_SHARE = 0.1
 
@@ -64,7 +64,7 @@ def sft(rows: Rows, section: SftSection, out: Path, run: RunContext) -> Trained:
     if not summary.is_file():
         plan = plan_training(rows, section, Renderer.from_folder(model_folder(str(section.model))))
         run.note(f"{plan.steps} steps, {len(plan.examples)} rows, {plan.tokens:,} tokens")
-        _train(plan, section, out)
+        _train(plan, section, out, run)
         write_json(summary, _summary(plan, section, out))
     with writing(out):
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -123,7 +123,7 @@ def _own_weights(row: ChatRow, trained: Sequence[bool]) -> list[float]:
     return [float(next(weights)) if on else 0.0 for on in trained]
 
 
-def _train(plan: Plan, section: SftSection, out: Path) -> None:
+def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> None:
     """Run the trainer and put the adapter in place by rename."""
     _quiet()
     try:
@@ -143,6 +143,7 @@ def _train(plan: Plan, section: SftSection, out: Path) -> None:
         model = load_model(folder, precision)
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
         trainer = make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision)
+        run.note(trainer.head_used)
         trainer.add_callback(Recorder(out, start, bar, trainer.meter, trainer.selector, resume))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         _save_adapter(trainer.model, str(section.model), out)
