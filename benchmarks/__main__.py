@@ -12,8 +12,8 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-BENCHMARKS = ("startup", "generation", "head", "sft_step", "head_cuda")
-LONG = ("entropy_quality",)  # over an hour: only by name
+BENCHMARKS = ("startup", "generation", "flop_ceiling", "sft_step", "head_cuda")
+LONG = ("head", "entropy_quality")  # over an hour on two cores: only by name
 
 
 def main(names: list[str]) -> int:

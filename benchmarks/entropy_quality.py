@@ -1,5 +1,4 @@
-"""Which tokens should count? The same rows and steps, nine weightings, clean and corrupted labels: what was learned,
-and what was forgotten?
+"""Which tokens should count? Nine weightings on the same rows and steps: what was learned, what was forgotten?
 
     python -m benchmarks.entropy_quality                     everything: 54 trainings, about 90 s each on two cores
     python -m benchmarks.entropy_quality --seeds 1           a first look; a later call adds the other seeds
@@ -18,7 +17,8 @@ order and begin with the same adapters.
                 greedy answers, NLL of these answers, and share of their tokens that stay the likeliest
 
 `none-lr` is plain cross entropy with the learning rate times the mean weight of `linear-raw`: what remains between
-these two is not just a smaller step.
+these two is not just a smaller step. Under AdamW, which divides by the size of the gradient, it is the stronger of the
+two: a constant factor on the loss all but cancels, one on the rate does not.
 
 reads    the model, the rows of `bfcl-eval`
 writes   OUT/results.jsonl, one line a training as it ends: a run that was stopped goes on. OUT/base_answers-*.json.

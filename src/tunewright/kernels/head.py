@@ -25,7 +25,7 @@ from tunewright.kernels.parallel import VocabShard
 from tunewright.kernels.planner import COMPACT_BELOW, Chunking
 from tunewright.kernels.rows import LogitTransform, RowStats, row_coefficients, row_loss
 from tunewright.losses.entropy import TokenStats
-from tunewright.models.precision import resolve_precision
+from tunewright.models.precision import cpu_has_bfloat16
 
 STRIP_BYTES = 4 * 2**20  # of a product that is added to a longer type: it should not leave the cache in between
 
@@ -251,7 +251,7 @@ def resolve_dtype(hidden: Tensor, wanted: torch.dtype | Literal["auto"] = "auto"
         return wanted
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     if device == "cpu" and dtype in (torch.bfloat16, torch.float16):  # float16 is emulated on every CPU
-        return torch.bfloat16 if resolve_precision("auto") == "bfloat16" else torch.float32
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     return dtype
 
 

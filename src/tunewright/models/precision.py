@@ -16,7 +16,7 @@ def resolve_precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Precisi
     So `auto` asks the CPU's flags, which do not change between two attempts of one run as a timing would.
     """
     if wanted == "auto":
-        return "bfloat16" if _has_cuda() or _cpu_has_bfloat16() else "float32"
+        return "bfloat16" if _has_cuda() or cpu_has_bfloat16() else "float32"
     return wanted
 
 
@@ -26,7 +26,8 @@ def _has_cuda() -> bool:
 
 
 @cache
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """True where the CPU multiplies bfloat16 itself (`avx512_bf16`, `amx_bf16`)."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
