@@ -39,7 +39,7 @@ from tunewright.suites.tool_calls import score_tool_calls
 SEED = 7
 MAX_TOKENS, TEST_ROWS = 384, 150
 BATCH, LEARNING_RATE = 4, 1e-3
-WEIGHTING = EntropyConfig(type="linear", floor=0.5)
+WEIGHTING = EntropyConfig(type="linear", floor=0.2)
 METRICS = ("valid_json", "name_match", "args_exact", "call_f1")
 
 warnings.simplefilter("ignore", FutureWarning)
@@ -62,7 +62,7 @@ def make_rows(renderer: Renderer) -> tuple[list, list]:
 def measure(model, renderer: Renderer, rows: list, shots: list = ()) -> list[dict[str, float]]:
     examples = [(shot.messages, shot.tools) for shot in shots]
     prompts = [Prompt(row.id, tuple(renderer.prompt(row.prompt, row.tools, examples))) for row in rows]
-    backend = HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, batch_size=50)
+    backend = HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, batch_size=38)
     answers = {c.id: renderer.decode(c.token_ids) for batch in backend.generate(prompts, Sampling(96)) for c in batch}
     return [score_tool_calls(answers[row.id], row).scores for row in rows]
 
@@ -81,6 +81,7 @@ def train(folder: Path, renderer: Renderer, rows: list, steps: int, out: Path):
     lora._register_custom_module({torch.nn.Linear: LoraLinear})  # same adapter, fewer passes over memory
     trainer = EntropySFTTrainer(
         weighting=WEIGHTING,
+        lr_ratio=4,
         model=load_model(folder, resolve_precision("auto")),
         args=SFTConfig(
             output_dir=str(out),
@@ -144,7 +145,7 @@ def compare(before: list[dict], after: list[dict], groups: list[str]) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=190)
     parser.add_argument("--limit", type=int, default=None, help="test rows")
     options = parser.parse_args()
     folder = model_folder("smollm2-135m-instruct")

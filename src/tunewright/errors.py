@@ -151,6 +151,18 @@ class MissingExtra(EnvironmentProblem):
     def __init__(self, needs: str, extra: str):
         super().__init__(f"{needs} is not installed", fix=f"pip install 'tunewright[{extra}]'")
 
+    @classmethod
+    def of(cls, error: ImportError, extra: str) -> MissingExtra:
+        """Return what to raise for a failed import of a library; one of our own modules is a bug and goes on as it is.
+
+        Raises:
+            ImportError: the name that failed is in this package.
+        """
+        name = error.name or "a library"
+        if name.partition(".")[0] == "tunewright":
+            raise error
+        return cls(name, extra)
+
 
 class Stopped(TunewrightError):
     """The person, or the machine, stopped it: Ctrl-C, or SIGTERM during a run. What is done is kept."""

@@ -216,6 +216,18 @@ def test_a_run_that_stopped_half_way_ends_in_the_same_adapter(toy_model, rows, t
     assert [row["step"] for row in resumed.metrics()] == [1, 2, 3, 4, 5, 6]
 
 
+def test_with_a_ratio_the_b_matrices_learn_faster_and_the_others_as_before(toy_model, rows, tmp_path):
+    trainer = trainer_for(toy_model, rows, tmp_path, {"type": "none"}, lora={"lr_ratio": 4.0}, warmup=0.0, steps=1)
+    trainer.train()
+    rates = {
+        name.split(".")[-3]: group["initial_lr"]
+        for group in trainer.optimizer.param_groups
+        for name, parameter in trainer.model.named_parameters()
+        if any(parameter is held for held in group["params"])
+    }
+    assert rates == {"lora_A": 1e-3, "lora_B": 4e-3}
+
+
 class Stopped(Exception):
     pass
 

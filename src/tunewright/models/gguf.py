@@ -66,7 +66,7 @@ def _read(path: Path) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
     except ImportError as error:
-        raise MissingExtra(error.name or "gguf", "train,gguf") from None
+        raise MissingExtra.of(error, "train,gguf") from None
 
     print(f"  dequantising {path.name} (once; half a minute for 135M parameters)", file=sys.stderr, flush=True)
     logging.disable_progress_bar()

@@ -44,7 +44,7 @@ def load_model(folder: Path, precision: Precision, adapter: Path | None = None) 
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError as error:
-        raise MissingExtra(error.name or "torch", "train") from None
+        raise MissingExtra.of(error, "train") from None
     keep_freed_memory()
     logging.disable_progress_bar()
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -148,6 +148,9 @@ class Lora(Section):
     rank: int = Field(default=16, ge=1, le=1024, description="rank of the update")
     alpha: float = Field(default=32.0, gt=0, description="the update is scaled by alpha / rank")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapter's input")
+    lr_ratio: float = Field(
+        default=1.0, ge=1, description="LoRA+: the B matrices learn so many times faster (arXiv:2402.12354)"
+    )
     targets: str | tuple[str, ...] = Field(
         default="all-linear", description="module names that get an adapter, or `all-linear` (all but the head)"
     )

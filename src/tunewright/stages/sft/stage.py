@@ -133,7 +133,7 @@ def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> None:
         from tunewright.stages.sft.progress import Recorder, checkpoint_step, last_checkpoint
         from tunewright.stages.sft.trainer import make_trainer
     except ImportError as error:
-        raise MissingExtra(error.name or "trl", "train") from None
+        raise MissingExtra.of(error, "train") from None
     precision = resolve_precision(section.precision)
     folder = model_folder(str(section.model))
     resume = last_checkpoint(make_folder(out / "checkpoints"))

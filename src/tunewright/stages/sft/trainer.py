@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from peft.optimizers import create_loraplus_optimizer
 from torch import Tensor
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
@@ -41,6 +42,7 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
 
     Args:
         weighting: the weights.
+        lr_ratio: learning rate of the adapters' B matrices over that of A (LoRA+).
         model: a causal language model, not yet wrapped.
         **kwargs: as for `SFTTrainer`.
 
@@ -50,8 +52,8 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
         head_used: "fused" or "trl", with "packed" or "padded" rows.
     """
 
-    def __init__(self, *, weighting: EntropyConfig, model: Any, args: SFTConfig, **kwargs: Any):
-        self.weighting = weighting.resolved()
+    def __init__(self, *, weighting: EntropyConfig, model: Any, args: SFTConfig, lr_ratio: float = 1.0, **kwargs: Any):
+        self.weighting, self.lr_ratio = weighting.resolved(), lr_ratio
         self.selector, self.meter = Selector(self.weighting), EntropyMeter()
         alone = args.world_size == 1  # with several processes the wrapper around the model must see the forward pass
         self._output_head = find_output_head(model) if alone else None
@@ -65,6 +67,20 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             )
         collator = PackedCollator() if packed else None
         super().__init__(model=model, args=args, data_collator=collator, **kwargs)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Return AdamW; with an `lr_ratio` that of LoRA+, whose B matrices learn faster."""
+        if self.lr_ratio != 1 and getattr(self, "optimizer", None) is None:
+            self.optimizer = create_loraplus_optimizer(
+                self.model,
+                torch.optim.AdamW,
+                lr=self.args.learning_rate,
+                loraplus_lr_ratio=self.lr_ratio,
+                loraplus_weight_decay=self.args.weight_decay,
+                betas=(self.args.adam_beta1, self.args.adam_beta2),
+                eps=self.args.adam_epsilon,
+            )
+        return super().create_optimizer(*args, **kwargs)
 
     def compute_loss(
         self,
@@ -166,6 +182,7 @@ def make_trainer(
     """Return a trainer for `examples` (`input_ids`, `labels`), in exactly the order given."""
     trainer = EntropySFTTrainer(
         weighting=section.weighting,
+        lr_ratio=section.lora.lr_ratio,
         model=model,
         args=_config(section, steps, out, precision),
         train_dataset=Dataset.from_list(examples),
