@@ -8,6 +8,7 @@ scores of every evaluation and the hash of every adapter must be equal, bit for 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -41,6 +42,8 @@ def main() -> int:
         found, expected = results(Path(disturbed)), results(Path(undisturbed))
     for name in expected:
         print(f"{'same' if found.get(name) == expected[name] else 'DIFFERENT':<10}{name}")
+    if not expected:
+        sys.exit("the run left no scores and no adapter: there is nothing to compare")
     return int(found != expected)
 
 
@@ -62,7 +65,7 @@ def killed_run(command: list[str], folder: Path, seconds: float) -> str:
         )
         try:
             process.wait(seconds)
-            return "it had ended before"
+            return f"none: it had ended before, with {process.returncode}"
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -78,7 +81,8 @@ def results(folder: Path) -> dict[str, object]:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         found[path.parent.name] = [(row["id"], row["answer"], row["scores"]) for row in rows]
     for path in sorted(run.glob("*/trained.json")):
-        found[path.parent.name] = json.loads(path.read_text())["adapter_sha256"]
+        adapter = path.parent / "adapter" / "adapter_model.safetensors"
+        found[path.parent.name] = hashlib.sha256(adapter.read_bytes()).hexdigest()
     return found
 
 

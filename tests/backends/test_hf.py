@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tunewright.backends.hf import HfBackend, plan_batches, shared_start
+from tunewright.backends.hf import HfBackend, in_order, plan_batches, shared_start
 from tunewright.backends.protocol import Prompt, Sampling
 from tunewright.models.load import load_model
 
@@ -98,3 +98,51 @@ def test_a_short_shared_start_is_not_worth_its_bookkeeping():
 def test_every_prompt_keeps_a_token_of_its_own():
     start = tuple(range(20))
     assert shared_start([start, (*start, 7)]) == 19
+
+
+def stable_lm():
+    from transformers import AutoModelForCausalLM, StableLmConfig
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = StableLmConfig(**sizes, num_key_value_heads=2, vocab_size=5000)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def test_a_model_that_keeps_arguments_from_its_attention_still_sees_the_shared_start():
+    asked = prompts(shared=range(100, 140))
+    model = stable_lm()
+    found = answers(HfBackend(model, (STOP,), STOP, batch_size=3), asked)
+    assert model.config._attn_implementation == "sdpa"
+    for prompt in asked:
+        ids = torch.tensor([prompt.token_ids])
+        best = int(model(ids, use_cache=False).logits[0, -1].argmax())
+        assert list(found[prompt.id].token_ids)[:1] == [best]
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_batches_that_run_at_the_same_time_give_the_answers_of_batches_in_turn(two_threads, toy_model):
+    model = load_model(toy_model, "float32")
+    asked = prompts(shared=range(100, 140))
+    found = answers(HfBackend(model, (STOP,), STOP, batch_size=2), asked)
+    for prompt in asked:
+        assert list(found[prompt.id].token_ids) == one_by_one(toy_model, prompt)
+    assert torch.get_num_threads() == 2
+
+
+def test_what_goes_wrong_in_one_batch_is_told_and_ends_the_others(two_threads):
+    def work(batch, stop):
+        if batch == ["bad"]:
+            raise RuntimeError("no memory left")
+        assert stop.wait(30), "was never told to stop"
+        return []
+
+    with pytest.raises(RuntimeError, match="no memory left"):
+        list(in_order(work, [["bad"], ["good"]], num_workers=2))

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, StableLmConfig
 
 from tunewright.kernels.packed_attention import use_packed_attention
 
@@ -43,4 +43,19 @@ def test_a_padded_batch_is_refused():
     packed = model(LlamaConfig(**SIZES, num_key_value_heads=2))
     assert use_packed_attention(packed)
     with pytest.raises(ValueError, match="not a batch of 2"):
-        packed(torch.tensor([[1, 2], [3, 4]]))
+        packed(torch.tensor([[1, 2], [3, 4]]), packed_lengths=[0, 2])
+    with pytest.raises(ValueError, match="packed_lengths"):
+        packed(torch.tensor([[1, 2]]))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        StableLmConfig(**SIZES, num_key_value_heads=2),  # its layers keep further arguments to themselves
+        LlamaConfig(**SIZES, num_key_value_heads=2, attention_dropout=0.1),
+    ],
+)
+def test_a_model_whose_packed_rows_would_not_be_those_alone_is_left_alone(config):
+    other = model(config)
+    assert not use_packed_attention(other)
+    assert other.config._attn_implementation == "sdpa"

@@ -9,7 +9,7 @@ from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import write_jsonl
 from tunewright.chat.render import Renderer
-from tunewright.errors import DataError
+from tunewright.errors import DataError, ModelError
 from tunewright.models.load import load_model
 from tunewright.recipe.sections import EntropyConfig, SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
@@ -104,14 +104,14 @@ def test_a_model_with_another_head_trains_on_the_one_of_trl(toy_model, rows, tmp
     assert trained["trl head, padded rows"] == pytest.approx(trained["fused head, packed rows"], rel=2e-5)
 
 
-def trainer_of_unknown_model(toy_model, rows, out):
+def trainer_of_unknown_model(toy_model, rows, out, weighting=None):
     """The toy model with a head whose config promises something else than it does: it must not be believed."""
     from transformers import AutoTokenizer
 
     from tunewright.models.load import load_model
     from tunewright.stages.sft.trainer import make_trainer
 
-    chosen = section(toy_model, weighting={"type": "linear", "floor": 0.2}, steps=2)
+    chosen = section(toy_model, weighting=weighting or {"type": "linear", "floor": 0.2}, steps=2)
     plan = plan_training(rows, chosen, Renderer.from_folder(toy_model))
     model = load_model(toy_model, "float32")
     model.config.lm_head_multiplier = 3.0
@@ -212,7 +212,8 @@ def test_a_run_that_stopped_half_way_ends_in_the_same_adapter(toy_model, rows, t
     assert len((half / "metrics.jsonl").read_text().splitlines()) == 5
     resumed = sft(rows, chosen, half, RunContext(quiet=True))
     assert resumed.adapter_sha256 == whole.adapter_sha256
-    assert [row["loss"] for row in resumed.metrics()] == [row["loss"] for row in whole.metrics()]
+    for name in ("loss", "tokens", "entropy", "entropy_histogram", "trained_tokens"):
+        assert [row[name] for row in resumed.metrics()] == [row[name] for row in whole.metrics()], name
     assert [row["step"] for row in resumed.metrics()] == [1, 2, 3, 4, 5, 6]
 
 
@@ -255,6 +256,28 @@ def train_until_step(step, toy_model, rows, chosen, out):
         trainer.add_callback(Recorder(out, 0, bar, trainer.meter, trainer.selector, None))
         trainer.add_callback(Stop())
         trainer.train()
+
+
+def test_every_step_is_in_a_line_however_seldom_lines_are_written(toy_model, rows, tmp_path):
+    seldom = sft(rows, section(toy_model, log_every=4, save_every=3), tmp_path / "a", RunContext(quiet=True))
+    assert [row["step"] for row in seldom.metrics()] == [3, 4, 6]
+    always = sft(rows, section(toy_model), tmp_path / "b", RunContext(quiet=True))
+    for name in ("trained_tokens",):
+        assert sum(row[name] for row in seldom.metrics()) == sum(row[name] for row in always.metrics())
+    assert seldom.adapter_sha256 == always.adapter_sha256
+
+
+def test_an_attempt_that_stopped_before_its_summary_is_made_good(toy_model, rows, tmp_path):
+    whole = sft(rows, section(toy_model), tmp_path / "out", RunContext(quiet=True))
+    (tmp_path / "out" / "trained.json").unlink()
+    again = sft(rows, section(toy_model), tmp_path / "out", RunContext(quiet=True))
+    assert again.adapter_sha256 == whole.adapter_sha256
+
+
+@pytest.mark.parametrize("weighting", [{"type": "deft"}, {"type": "linear", "eaft_compat": "axolotl"}])
+def test_a_weighting_that_the_head_of_trl_cannot_carry_out_is_refused(toy_model, rows, tmp_path, weighting):
+    with pytest.raises(ModelError, match="needs the fused path"):
+        trainer_of_unknown_model(toy_model, rows, tmp_path, weighting)
 
 
 def test_two_runs_of_the_same_section_give_the_same_adapter(toy_model, rows, tmp_path):

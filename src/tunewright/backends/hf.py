@@ -1,7 +1,7 @@
 """Backend `hf`: greedy generation with transformers models, many rows at a time. Legend: B rows, S prompt tokens.
 
 Rows of similar length go together, finished rows leave the batch, the tokens that all prompts begin with (the
-instructions, worked examples) are computed once, and on a CPU every core takes a batch of its own. Batches are planned
+instructions, worked examples) are computed once, and on a CPU several batches run at a time. Batches are planned
 from all prompts, done or not, so that a resumed evaluation adds up the same numbers in the same order as an undisturbed
 one.
 """
@@ -25,6 +25,7 @@ from tunewright.backends.kv import joined, new_cache, start_of, use_grouped_atte
 from tunewright.backends.protocol import Completion, Prompt, Sampling
 
 MIN_SHARED_TOKENS = 16  # below this the shared start saves less than its bookkeeping costs
+MAX_WORKERS = 4  # each holds the keys and values of a batch
 PREFILL_TOKENS = 2048  # of a batch at once: rows of like length, so that little of it is padding
 
 
@@ -63,8 +64,9 @@ class HfBackend:
             with torch.inference_mode():  # a setting of each thread
                 return self._generate_batch(batch, start, shared, sampling, stop)
 
-        num_workers = torch.get_num_threads() if self.model.device.type == "cpu" else 1
-        yield from in_order(work, open_batches, min(num_workers, len(open_batches)))
+        # from all batches, done or not: a product on another number of threads may round otherwise
+        num_workers = min(torch.get_num_threads(), len(batches), MAX_WORKERS) if self.model.device.type == "cpu" else 1
+        yield from in_order(work, open_batches, num_workers)
 
     def _prefill_shared(self, token_ids: tuple[int, ...]) -> Any:
         """Return the cache of the tokens that all prompts begin with: one row."""
@@ -160,7 +162,7 @@ class HfBackend:
 def in_order(
     work: Callable[[list[Prompt], Event], list[Completion]], batches: Sequence[list[Prompt]], num_workers: int
 ) -> Iterator[list[Completion]]:
-    """Yield `work(batch, stop)` of every batch, in order, several at a time with one thread each.
+    """Yield `work(batch, stop)` of every batch, in order, several at a time, with the threads shared out among them.
 
     On a CPU two batches on a core each are done sooner than one after the other on both: most operations of a
     generation step are too small to be shared between cores. When the caller goes away `stop` is set.
@@ -170,7 +172,8 @@ def in_order(
         yield from (work(batch, stop) for batch in batches)
         return
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
+    share = max(1, threads // num_workers)
+    pool = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(share,))
     try:
         yield from pool.map(lambda batch: work(batch, stop), batches)
     finally:

@@ -38,18 +38,24 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         start = self.get_seq_length()
         end = start + key_states.shape[2]
         if self._room is None or self._room[0].shape[2] < end:
-            self._room = self._grown(key_states, start, end)
+            self._room = self._grown(key_states, value_states, start, end)
         for room, new in zip(self._room, (key_states, value_states), strict=True):
             room[:, :, start:end] = new
         self.keys, self.values = (room[:, :, :end] for room in self._room)
         return self.keys, self.values
 
-    def _grown(self, like: Tensor, start: int, end: int) -> tuple[Tensor, Tensor]:
-        rows, heads, _, size = like.shape
-        keys, values = (like.new_empty(rows, heads, end + ROOM_TOKENS, size) for _ in range(2))
+    def _grown(self, key_states: Tensor, value_states: Tensor, start: int, end: int) -> KeyValue:
+        keys, values = (
+            like.new_empty(*like.shape[:2], end + ROOM_TOKENS, like.shape[3]) for like in (key_states, value_states)
+        )
         if start:
             keys[:, :, :start], values[:, :, :start] = self.keys, self.values
         return keys, values
+
+    def drop(self) -> None:
+        """Let go of what is held."""
+        self._room = None
+        self.keys = self.values = self.keys.new_empty(0)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep only these rows: finished ones leave."""
@@ -60,10 +66,11 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
 
 
 def is_plain(model: Any) -> bool:
-    """True if every layer of the model's cache just grows, and its attention is transformers' SDPA."""
+    """True if every layer of the model's cache just grows and holds what its attention, transformers' SDPA, reads."""
     layers = DynamicCache(config=model.config).layers
     plain = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
-    return plain and model.config._attn_implementation in ("sdpa", ATTENTION)
+    latent = getattr(model.config.get_text_config(), "kv_lora_rank", None)  # the cache holds what keys are made of
+    return plain and not latent and model.config._attn_implementation in ("sdpa", ATTENTION)
 
 
 def new_cache(model: Any, plain: bool) -> Cache:
@@ -82,15 +89,17 @@ def joined(caches: Sequence[Cache]) -> Cache:
 def _joined_layers(parts: Sequence[RoomyLayer]) -> RoomyLayer:
     layer = RoomyLayer()
     layer.lazy_initialization(parts[0].keys, parts[0].values)
-    _, heads, _, size = parts[0].keys.shape
     rows, end = sum(len(part.keys) for part in parts), max(part.keys.shape[2] for part in parts)
-    room = [parts[0].keys.new_zeros(rows, heads, end + ROOM_TOKENS, size) for _ in range(2)]
+    room = [
+        like.new_zeros(rows, like.shape[1], end + ROOM_TOKENS, like.shape[3])
+        for like in (parts[0].keys, parts[0].values)
+    ]
     at = 0
     for part in parts:
         for whole, own in zip(room, (part.keys, part.values), strict=True):
             whole[at : at + len(own), :, end - own.shape[2] : end] = own
         at += len(part.keys)
-        part.reset()
+        part.drop()
     layer._room = (room[0], room[1])
     layer.keys, layer.values = (whole[:, :, :end] for whole in room)
     return layer
@@ -150,7 +159,7 @@ def _one_token(
 ) -> Tensor:
     """One new token a row: the shared start is read once for all rows, as one product. Returns `(B, 1, H, D)`."""
     rows, heads, _, size = query.shape
-    kinds, group = key.shape[1], heads // key.shape[1]
+    kinds, group, width = key.shape[1], heads // key.shape[1], value.shape[3]
     grouped = query.reshape(rows, kinds, group, size) * scaling
     by_kind = grouped.transpose(0, 1).reshape(kinds, rows * group, size)
     to_start = (by_kind @ start[0][0].transpose(1, 2)).view(kinds, rows, group, -1).transpose(0, 1)
@@ -160,8 +169,8 @@ def _one_token(
     weights = torch.cat([to_start, to_own], dim=-1).softmax(-1, dtype=torch.float32).to(value.dtype)
     length = to_start.shape[-1]
     on_start = weights[..., :length].transpose(0, 1).reshape(kinds, rows * group, length) @ start[1][0]
-    out = weights[..., length:] @ value + on_start.view(kinds, rows, group, size).transpose(0, 1)
-    return out.reshape(rows, 1, heads, size)
+    out = weights[..., length:] @ value + on_start.view(kinds, rows, group, width).transpose(0, 1)
+    return out.reshape(rows, 1, heads, width)
 
 
 def _with_start(mask: Tensor | None, steps: int, length: int, device: torch.device) -> Tensor:
@@ -173,10 +182,39 @@ def _with_start(mask: Tensor | None, steps: int, length: int, device: torch.devi
 
 
 def use_grouped_attention(model: Any) -> bool:
-    """Switch `model` to `grouped_attention` if it `is_plain`; return whether it was."""
+    """Switch `model` to `grouped_attention` if it `is_plain`; return whether it was.
+
+    Whether a shared start reaches the attention is tried on a few tokens: some models do not hand arguments on.
+    """
     if not is_plain(model):
         return False
     AttentionInterface.register(ATTENTION, grouped_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
-    return True
+    if model.config._attn_implementation == ATTENTION and _start_arrives(model):
+        return True
+    model.set_attn_implementation("sdpa")
+    return False
+
+
+@torch.inference_mode()
+def _start_arrives(model: Any) -> bool:
+    """True if a token after a shared start that is held apart has the logits that it has after the whole text."""
+    ids = torch.tensor([[5, 6, 7, 8]], device=model.device)  # tokens that every vocabulary has
+    expected = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+    cache = new_cache(model, plain=True)
+    model(input_ids=ids[:, :3], past_key_values=cache, use_cache=True)
+    found = (
+        model(
+            input_ids=ids[:, 3:],
+            attention_mask=torch.ones_like(ids[:, 3:]),
+            position_ids=torch.tensor([[3]], device=model.device),
+            past_key_values=new_cache(model, plain=True),
+            use_cache=True,
+            shared_start=start_of(cache),
+        )
+        .logits[0, -1]
+        .float()
+    )
+    bound = (1e-3 if model.dtype == torch.float32 else 5e-2) * expected.abs().max()
+    return bool(((found - expected).abs() <= bound).all())

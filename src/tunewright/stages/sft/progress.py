@@ -90,8 +90,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._write_events(row)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Close the step of the selector and move the bar."""
+        """Close the step of the selector and move the bar; log at every checkpoint, so that no sum reaches past it."""
         self.selector.end_step()
+        control.should_log |= control.should_save or state.global_step >= state.max_steps
         last = state.log_history[-1] if state.log_history else {}
         self.bar.advance(1, f"loss {last['loss']:.3f}" if "loss" in last else "")
 

@@ -144,7 +144,9 @@ def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> None:
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
         trainer = make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision)
         run.note(trainer.head_used)
-        trainer.add_callback(Recorder(out, start, bar, trainer.meter, trainer.selector, resume))
+        recorder = Recorder(out, start, bar, trainer.meter, trainer.selector, resume)
+        trainer.start_counting_at(recorder.tokens)
+        trainer.add_callback(recorder)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         _save_adapter(trainer.model, str(section.model), out)
 
@@ -158,6 +160,7 @@ def _save_adapter(model: Any, base: str, out: Path) -> None:
     config["target_modules"] = sorted(config["target_modules"])  # PEFT keeps a set: its order differs from run to run
     write_json(part / "adapter_config.json", {**config, "base_model_name_or_path": base})
     (part / "README.md").unlink(missing_ok=True)  # PEFT's empty model card says nothing true
+    shutil.rmtree(out / "adapter", ignore_errors=True)  # of an attempt that stopped before its summary was written
     part.rename(out / "adapter")
 
 

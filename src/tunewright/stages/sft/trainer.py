@@ -4,13 +4,14 @@
     fused head      linear + cross entropy + entropy + weights in one go     where the model's head is known
     TRL's head      per-token log-probabilities and entropy                  everywhere else; said in `head_used`
 
-Only `compute_loss` is overridden. Weight 1 gives the stock loss of TRL 1.16, on either head.
+Two methods are overridden: `compute_loss`, and `create_optimizer` for LoRA+. Weight 1 gives the stock loss of TRL 1.16,
+on either head.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from datasets import Dataset
@@ -20,13 +21,13 @@ from torch import Tensor
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from tunewright.errors import ModelError
+from tunewright.errors import EnvironmentProblem, ModelError
 from tunewright.kernels.linear_ce import fused_linear_ce
 from tunewright.kernels.lora_linear import LoraLinear
 from tunewright.kernels.packed_attention import use_packed_attention
 from tunewright.losses.entropy import TokenStats
 from tunewright.losses.metrics import EntropyMeter
-from tunewright.losses.selection import Selector
+from tunewright.losses.selection import Selector, Thresholds, exact_thresholds
 from tunewright.losses.weighting import normalizer, weight_tokens
 from tunewright.models.precision import Precision
 from tunewright.recipe.sections import EntropyConfig, SftSection
@@ -59,14 +60,24 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
         self._output_head = find_output_head(model) if alone else None
         packed = self._output_head is not None and use_packed_attention(model)
         self.head_used = f"{'fused' if self._output_head else 'trl'} head, {'packed' if packed else 'padded'} rows"
-        if self._output_head is None and self.weighting.type in ("deft", "external"):
+        needs = needs_of(self.weighting)
+        if (needs == "packed" and not packed) or (needs == "fused" and self._output_head is None):
             raise ModelError(
-                f"weighting {self.weighting.type} needs the fused head, which cannot stand in for this model's",
+                f"this weighting needs the {needs} path, and this model trains on {self.head_used}",
                 where=str(model.config.name_or_path),
-                fix="take another type of weighting; TRL's head, which trains this model, gives only p and entropy",
+                fix="take another `weighting:`; linear, sigmoid, dft and the quantiles train on every model",
+            )
+        if args.n_gpu > 1:
+            raise EnvironmentProblem(
+                f"{args.n_gpu} GPUs are visible, and training uses one",
+                fix="CUDA_VISIBLE_DEVICES=0 tw run ...",
             )
         collator = PackedCollator() if packed else None
         super().__init__(model=model, args=args, data_collator=collator, **kwargs)
+
+    def start_counting_at(self, tokens: int) -> None:
+        """Go on counting tokens where an earlier attempt stopped."""
+        self._total_train_tokens = tokens
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """Return AdamW; with an `lr_ratio` that of LoRA+, whose B matrices learn faster."""
@@ -132,7 +143,7 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             inputs["output_router_logits"] = True
         outputs = model(**inputs, fused_lm_head=True)
         stats = self._stats_of(outputs)
-        thresholds = self.selector.thresholds(stats.entropy, stats.valid, p=stats.p)
+        thresholds = self._thresholds(stats)
         weights_BT = weight_tokens(self.weighting, stats, thresholds=thresholds)
         num_tokens = outputs.label_mask.sum() if num_items is None else torch.as_tensor(num_items)
         factor = normalizer(
@@ -146,6 +157,16 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / steps
         self.meter.add(stats, weights_BT)
         return loss
+
+    def _thresholds(self, stats: TokenStats) -> Thresholds | None:
+        """As the fused head takes them: lagged ones where they are known, else those of the tokens at hand."""
+        if not self.selector.is_lagged:
+            return self.selector.thresholds(stats.entropy, stats.valid, p=stats.p)
+        known = self.selector.current()
+        self.selector.observe(stats.entropy, stats.valid, p=stats.p)
+        if known is None and self.weighting.needs_thresholds:
+            return exact_thresholds(self.weighting, stats.entropy, stats.valid, p=stats.p)
+        return known
 
     def _stats_of(self, outputs: Any) -> TokenStats:
         """What TRL's head gives, [B, T], without gradients; it has no sum p^2."""
@@ -168,6 +189,14 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             tokens = int(inputs["attention_mask"].sum())
         self._total_train_tokens += tokens
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+
+
+def needs_of(weighting: EntropyConfig) -> Literal["packed", "fused"] | None:
+    """Return which path a weighting needs: own weights must be laid out with their rows, TRL's head has no sum p^2."""
+    if weighting.type == "external":
+        return "packed"
+    attached = not weighting.detach
+    return "fused" if weighting.type == "deft" or weighting.eaft_compat is not None or attached else None
 
 
 def make_trainer(
