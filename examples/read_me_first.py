@@ -3,7 +3,7 @@
 No pipeline, no records, no resume: just the steps in order, each with the same parts that `tw run recipes/tour.yaml` is
 made of, and so with the same scores.
 
-    python examples/read_me_first.py                           about 20 minutes on two AVX2-only cores
+    python examples/read_me_first.py                           about 17 minutes on two AVX2-only cores
     python examples/read_me_first.py --steps 2 --limit 4       a quick look, which shows nothing
 """
 
