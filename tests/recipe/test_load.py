@@ -59,7 +59,7 @@ def test_a_message_holds_place_finding_expectation_and_example(problems):
         ("steps: 0", "at least 1"),
         ("steps: 60, learning_rat: 1", "a number, above 0, at most 1"),
         ("steps: 60, schedule: cosin", "one of cosine, linear, constant"),
-        ("steps: 60, lora: 8", "a mapping with rank, alpha, dropout, targets"),
+        ("steps: 60, lora: 8", "a mapping with rank, alpha, dropout, lr_ratio, targets"),
         ("steps: 60, lora: {targets: [a, 3]}", "text"),
         ("steps: 60, trackers: wandb", "a list (one of trackio, wandb, mlflow)"),
         ("steps: 60, lora: {dropout: .inf}", "a number that has an end"),
