@@ -1,4 +1,8 @@
-"""Tests for two systems scored on the same rows. Legend: N rows.
+"""Tests and intervals for two systems scored on the same rows; `difference` is candidate - baseline throughout.
+
+                 rows alone                      rows in groups
+    0/1 scores   exact McNemar, Newcombe         exact McNemar by group, clustered t
+    graded       sign-flip permutation, t        sign-flip permutation by group, clustered t
 
 For 0/1 scores only the discordant rows speak: `gained` (candidate right, baseline wrong) and `lost`.
 """
@@ -6,14 +10,20 @@ For 0/1 scores only the discordant rows speak: `gained` (candidate right, baseli
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import binom, binomtest
 
-from tunewright.stats.intervals import group_index, mean_interval, rate_interval
+from tunewright.stats.groups import Floats, effective_groups, group_sums
+from tunewright.stats.intervals import two_sided_t, two_sided_z, wilson
 
 PERMUTATIONS = 10_000
+MOST_ENUMERATED = 13  # groups: 2^13 sign patterns are fewer than PERMUTATIONS
+BLOCK_CELLS = 4_000_000  # of one block of signs
+
+# ── tests ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
@@ -23,6 +33,74 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     Without discordant rows there is nothing to test: 1.
     """
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def mcnemar_mid_p(gained: int, lost: int) -> float:
+    """Return McNemar's mid-p: the exact one less half the chance of what was seen (Fagerland et al. 2013).
+
+    Its false alarms stay near the level and may exceed it a little; the exact test never does, at some cost in power.
+    """
+    if gained + lost == 0:
+        return 1.0
+    seen = float(binom.pmf(gained, gained + lost, 0.5))
+    return 1 - seen / 2 if gained == lost else mcnemar_exact(gained, lost) - seen
+
+
+def mcnemar_by_group(differences: Sequence[float] | Floats, groups: Sequence[str]) -> float:
+    """Return the exact two-sided p-value of McNemar's test with the rows of one group kept together.
+
+    Under no difference the two systems' answers to a whole group could be swapped: each group's sum of differences has
+    either sign with probability 1/2. All 2^C patterns are counted, by adding one group at a time to the distribution of
+    the total. Where every row is a group this is `mcnemar_exact`.
+
+    Args:
+        differences: -1, 0 or 1, one a row.
+        groups: the cluster of each row.
+    """
+    sums = group_sums(differences, groups)[0].round().astype(int)
+    weights = np.abs(sums[sums != 0])
+    total = int(weights.sum())
+    chance = np.zeros(total + 1)  # of the sum of the weights with a plus
+    chance[0] = 1.0
+    for weight in weights:
+        chance[weight:] = (chance[weight:] + chance[:-weight]) / 2
+        chance[:weight] /= 2
+    extreme = np.abs(2 * np.arange(total + 1) - total) >= abs(int(sums.sum()))
+    return min(1.0, float(chance[extreme].sum()))
+
+
+def permutation_p(differences: Sequence[float] | Floats, groups: Sequence[str], seed: int = 0) -> float:
+    """Return the two-sided p-value of the sign-flip permutation test of a mean difference of zero.
+
+    Rows of one group flip together, so that clustered rows do not count as independent. Up to MOST_ENUMERATED groups
+    all patterns are counted; above, PERMUTATIONS of them are drawn and the observed one is counted among the draws
+    (Phipson & Smyth 2010), so p is never 0.
+
+    Args:
+        differences: candidate - baseline, one a row.
+        groups: the cluster of each row.
+        seed: of the draws.
+    """
+    sums = group_sums(differences, groups)[0]
+    sums = sums[sums != 0]
+    if len(sums) == 0:
+        return 1.0
+    least = abs(sums.sum()) - 1e-9 * np.abs(sums).sum()  # ties count, whatever the rounding
+    if len(sums) <= MOST_ENUMERATED:
+        patterns = np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1
+        return float(np.mean(np.abs(2 * patterns @ sums - sums.sum()) >= least))
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK_CELLS // len(sums))
+    extreme = 0
+    for begin in range(0, PERMUTATIONS, block):
+        num_draws = min(block, PERMUTATIONS - begin)
+        coins = np.frombuffer(rng.bytes(num_draws * (len(sums) // 8 + 1)), np.uint8).reshape(num_draws, -1)
+        plus = np.unpackbits(coins, axis=1, count=len(sums)).astype(float)
+        extreme += int(np.sum(np.abs(2 * (plus @ sums) - sums.sum()) >= least))
+    return (extreme + 1) / (PERMUTATIONS + 1)
+
+
+# ── intervals ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def newcombe_paired(both: int, gained: int, lost: int, neither: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -38,10 +116,11 @@ def newcombe_paired(both: int, gained: int, lost: int, neither: int, confidence:
         neither: rows that neither has right.
         confidence: coverage.
     """
+    quantile = two_sided_z(confidence)
     total = both + gained + lost + neither
     p_candidate, p_baseline = (both + gained) / total, (both + lost) / total
-    low_c, high_c = rate_interval(both + gained, total, confidence)
-    low_b, high_b = rate_interval(both + lost, total, confidence)
+    low_c, high_c = wilson(p_candidate, total, quantile)
+    low_b, high_b = wilson(p_baseline, total, quantile)
     phi = _phi(both, gained, lost, neither)
     difference = p_candidate - p_baseline
     below = _joined(p_candidate - low_c, high_b - p_baseline, phi)
@@ -64,59 +143,65 @@ def _phi(both: int, gained: int, lost: int, neither: int) -> float:
     return product / math.sqrt(margins)
 
 
-def permutation_p(differences: Sequence[float], groups: Sequence[str], seed: int = 0) -> float:
-    """Return the two-sided p-value of the sign-flip permutation test of a mean difference of zero.
-
-    Rows of one group flip together, so that clustered rows do not count as independent. The observed arrangement is
-    counted among the draws (Phipson & Smyth 2010), so p is never 0: at least 1 / (PERMUTATIONS + 1).
-    """
-    index, num_groups = group_index(groups)
-    sums = np.bincount(index, weights=np.asarray(differences, float), minlength=num_groups)
-    if not np.any(sums):
-        return 1.0
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(PERMUTATIONS, num_groups))
-    extreme = int(np.sum(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12))
-    return (extreme + 1) / (PERMUTATIONS + 1)
-
-
-def paired_mean_interval(
-    differences: Sequence[float], groups: Sequence[str], confidence: float = 0.95, seed: int = 0
+def difference_interval(
+    baseline: Floats, candidate: Floats, groups: Sequence[str], confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of a mean paired difference, groups drawn as a whole."""
-    return mean_interval(differences, groups, confidence, seed)
+    """Return the interval of a mean paired difference, candidate - baseline, as it is printed.
 
-
-def least_detectable_difference(num_rows: int, variance: float, confidence: float = 0.95, power: float = 0.8) -> float:
-    """Return the smallest true mean difference that so many rows show with the given power (Miller 2024, section 5).
-
-        (z_{1-alpha/2} + z_{power}) * sqrt(variance / N)
+    0/1 scores of rows that stand alone: Newcombe's. All others: Student's t on `difference_error`, with as many degrees
+    of freedom as there are groups of the usual size, less one (Carter, Schnepel & Steigerwald 2017: few large groups
+    among many small ones count as few).
 
     Args:
-        num_rows: rows, or groups when rows are clustered.
-        variance: of the per-row difference; for 0/1 scores see `discordance_variance`.
-        confidence: 1 - alpha of the two-sided test.
-        power: probability to show a difference of that size.
+        baseline: one score a row.
+        candidate: the same rows.
+        groups: the cluster of each row. One group alone says nothing of others.
+        confidence: coverage.
+
+    Returns:
+        Its ends; of scores in [0, 1] they are in [-1, 1].
     """
-    reach = norm.ppf(1 - (1 - confidence) / 2) + norm.ppf(power)
-    return float(min(1.0, reach * math.sqrt(max(variance, 0.0) / num_rows)))
+    difference = candidate - baseline
+    num_rows, num_groups = len(difference), len(set(groups))
+    if num_groups == num_rows and np.isin([baseline, candidate], (0, 1)).all():
+        both, gained, lost = (int(rows.sum()) for rows in (baseline * candidate, difference > 0, difference < 0))
+        return newcombe_paired(both, gained, lost, num_rows - both - gained - lost, confidence)
+    sizes = group_sums(difference, groups)[1]
+    mean, most = float(difference.mean()), largest_difference(baseline, candidate)
+    half = two_sided_t(confidence, effective_groups(sizes)) * difference_error(difference, groups)
+    return max(-most, mean - half), min(most, mean + half)
 
 
-def discordance_variance(gained: int, lost: int, total: int) -> float:
-    """Return the variance of a per-row 0/1 difference: d - D^2, d the share of discordant rows, D the difference.
+def largest_difference(baseline: Floats, candidate: Floats) -> float:
+    """Return 1 for scores in [0, 1], and the largest float for others: JSON has no infinity."""
+    both = np.concatenate([baseline, candidate])
+    return 1.0 if both.min() >= 0 and both.max() <= 1 else sys.float_info.max
 
-    One discordant row is added on either side (Agresti & Min 2005): without any, the variance would be 0 and every
-    difference detectable, which a handful of equal answers does not show.
+
+def difference_error(differences: Sequence[float] | Floats, groups: Sequence[str]) -> float:
+    """Return the clustered standard error of a mean difference, with one row more that differs as the others do.
+
+    Where few rows differ, what was not seen yet would else count as impossible, and without any the interval would be a
+    point (Agresti & Min 2005 add two such rows to a table). Infinite for one group.
     """
-    gained, lost, total = gained + 1, lost + 1, total + 2
-    return (gained + lost) / total - ((gained - lost) / total) ** 2
+    values = np.asarray(differences, float)
+    sums, sizes = group_sums(values, groups)
+    apart = sums - values.mean() * sizes
+    moved = values[values != 0]
+    typical = float((moved**2).mean()) if len(moved) else 1.0
+    count = len(sums)
+    if count < 2:
+        return math.inf
+    return math.sqrt(float(apart @ apart) * count / (count - 1) + typical) / (len(values) + 1)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjusted p-values, in the order given (Holm 1979)."""
-    count = len(p_values)
-    adjusted = [0.0] * count
-    running = 0.0
-    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, (count - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
+def is_not_worse(interval: tuple[float, float], margin: float) -> bool:
+    """Return whether the candidate is shown to be worse by less than `margin`: the whole interval lies above -margin.
+
+    Non-inferiority: the claim "no regression" needs a margin and this test; a p-value above 0.05 does not show it.
+
+    Args:
+        interval: two-sided, of candidate - baseline; one-sided error half of its 1 - confidence.
+        margin: what would still do, above 0.
+    """
+    return interval[0] > -margin
