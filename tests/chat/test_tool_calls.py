@@ -1,111 +1,106 @@
-"""The parser of tool calls: strict, complete in its count, and unmoved by hostile text."""
+"""The door to the parsers, and the format that a model's own template writes."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import time
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tunewright.chat.tool_calls import CLOSE, OPEN, ToolCall, parse_tool_calls
+from tunewright.chat.render import Renderer
+from tunewright.chat.tool_calls import FORMATS, ToolCall, detect_format, find_parser, model_parser, parse_answer
+from tunewright.errors import ModelError
 
-GOOD = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
-
-
-def test_calls_are_read_in_order_and_the_rest_is_stray():
-    parsed = parse_tool_calls(f'Sure.\n{GOOD}\n<tool_call>\n{{"name": "g", "arguments": {{}}}}\n</tool_call> done')
-    assert parsed.calls == [ToolCall("f", {"a": 1}), ToolCall("g", {})]
-    assert (parsed.regions, parsed.malformed) == (2, [])
-    assert parsed.stray == "Sure.\n\n done"
-
-
-def test_an_answer_without_a_region_is_all_stray():
-    parsed = parse_tool_calls(' {"name": "f", "arguments": {}} ')
-    assert (parsed.regions, parsed.calls, parsed.stray) == (0, [], '{"name": "f", "arguments": {}}')
+CALL = ToolCall("f", {"a": "x"})
+WRITTEN = {
+    "hermes": '<tool_call>{"name": "f", "arguments": {"a": "x"}}</tool_call>',
+    "llama-json": '{"name": "f", "parameters": {"a": "x"}}',
+    "pythonic": '[f(a="x")]',
+    "mistral": '[TOOL_CALLS][{"name": "f", "arguments": {"a": "x"}}]',
+    "qwen-coder": "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n</function>\n</tool_call>",
+}
 
 
-def test_a_closing_tag_inside_a_string_ends_nothing():
-    text = '<tool_call>{"name": "say", "arguments": {"text": "</tool_call> and <tool_call>"}}</tool_call>'
-    parsed = parse_tool_calls(text + GOOD)
-    assert [call.name for call in parsed.calls] == ["say", "f"]
-    assert parsed.calls[0].arguments == {"text": "</tool_call> and <tool_call>"}
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_format_reads_its_own_calls_and_no_others(format):
+    for other, text in WRITTEN.items():
+        assert parse_answer(text, format).calls == ([CALL] if other == format else [])
+    assert find_parser(format)(WRITTEN[format]).calls == [CALL]
 
 
-@pytest.mark.parametrize(
-    "inner",
-    [
-        "",
-        "f(a=1)",
-        "[]",
-        "7",
-        '{"name": "f"}',
-        '{"name": 7, "arguments": {}}',
-        '{"name": "f", "arguments": "{}"}',
-        '{"name": "f", "arguments": null}',
-        '{"name": "f", "arguments": {"a": NaN}}',
-        '{"name": "f", "arguments": {"a": -Infinity}}',
-        '{"name": "f", "arguments": {"a": 1e999}}',
-        '{"name": "f", "arguments": {"a": "\\ud800"}}',
-        '{"name": "f", "name": "g", "arguments": {}}',
-        '{"name": "f", "arguments": {"a": 1, "a": 2}}',
-        '{"name": "f", "arguments": {}} and more',
-        '{"name": "f", "arguments": {}}}',
-        "{'name': 'f', 'arguments': {}}",
-        '{"name": "f", "arguments": {"a": ' + "9" * 5000 + "}}",
-        '{"name": "f", "arguments": {"a": ' + "[" * 200_000 + "]" * 200_000 + "}}",
-        "[" * 200_000,
-    ],
-)
-def test_a_region_that_is_no_call_is_malformed_and_the_next_is_still_read(inner):
-    parsed = parse_tool_calls(f"{OPEN}{inner}{CLOSE}{GOOD}")
-    assert parsed.malformed == [f"{OPEN}{inner}{CLOSE}"]
-    assert parsed.calls == [ToolCall("f", {"a": 1})]
-    assert parsed.regions == 2
+def test_the_format_without_a_name_is_the_one_that_tunewright_asks_for():
+    assert parse_answer(WRITTEN["hermes"]).calls == [CALL]
 
 
-@pytest.mark.parametrize("text", ['<tool_call>{"name": "f", "arguments": {}}', "<tool_call>", '<tool_call>{"name": "f'])
-def test_a_region_left_open_is_malformed(text):
-    parsed = parse_tool_calls(text)
-    assert (parsed.calls, parsed.malformed, parsed.stray) == ([], [text], "")
+def test_a_call_in_a_template_that_takes_tools_is_read_in_the_form_the_template_writes():
+    writers = {
+        "hermes": lambda name, args: f"<tool_call>\n{json.dumps({'name': name, 'arguments': args})}\n</tool_call>",
+        "llama-json": lambda name, args: f"<|python_tag|>{json.dumps({'name': name, 'parameters': args})}",
+        "pythonic": lambda name, args: f"[{name}({', '.join(f'{key}={value!r}' for key, value in args.items())})]",
+        "mistral": lambda name, args: f"[TOOL_CALLS]{name}[ARGS]{json.dumps(args)}",
+        None: lambda name, args: f"<call>{name}</call>",
+    }
+    for format, writer in writers.items():
+
+        def write(message, tools, writer=writer):
+            function = message["tool_calls"][0]["function"]
+            return writer(function["name"], function["arguments"])
+
+        assert detect_format(write) == format
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [OPEN, OPEN + CLOSE, OPEN + '{"', OPEN + '"' + CLOSE, OPEN + "[" * 900, OPEN + " " * 500, OPEN + '{"a":"\\'],
-)
-def test_huge_hostile_answers_take_little_time(piece):
-    start = time.perf_counter()
-    parse_tool_calls(piece * (1_000_000 // len(piece)))
-    assert time.perf_counter() - start < 5
+@pytest.mark.real_model
+def test_a_model_without_a_place_for_tools_is_asked_for_hermes(smollm2_folder):
+    assert detect_format(Renderer.from_folder(smollm2_folder).answer_text) == "hermes"
 
 
-pieces = st.sampled_from(
-    [OPEN, CLOSE, '{"name": "f", "arguments": ', "{", "}", '"', "\\", "[", "]", "NaN", "1e9", " ", ","]
-)
+# What the templates of released models, as TRL ships them, write; one that is not here is read by no parser of ours.
+RELEASED = {
+    "llama3_1": "llama-json",
+    "llama3_2": "llama-json",
+    "qwen2_5": "hermes",
+    "qwen3": "hermes",
+    "qwen3_instruct_2507": "hermes",
+    "qwen3_5_think": "qwen-coder",
+    "lfm2_v2": "pythonic",
+    "llama3": "hermes",  # no place for tools: asked in our way
+    "glm4moe": None,
+    "nemotron_3_nano": None,  # no exact mask
+    "gptoss": None,
+}
 
 
-@given(st.lists(pieces | st.text(max_size=5), max_size=30).map("".join))
-def test_any_text_is_read_without_a_crash_and_every_region_is_counted(text):
-    parsed = parse_tool_calls(text)
-    assert parsed.regions == len(parsed.calls) + len(parsed.malformed)
-    assert (OPEN in text) == (parsed.regions > 0)
-    json.dumps([call.arguments for call in parsed.calls], allow_nan=False, ensure_ascii=False).encode()
+def trl_template(name: str) -> Path | None:
+    spec = importlib.util.find_spec("trl")
+    places = spec.submodule_search_locations if spec else None
+    return Path(places[0]) / "chat_templates" / f"{name}.jinja" if places else None
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)  # no half surrogate pairs
-plain_values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
-json_values = st.recursive(
-    plain_values, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
-)
+@pytest.mark.skipif(trl_template("qwen3") is None, reason="trl is not installed")
+@pytest.mark.parametrize(("name", "format"), RELEASED.items())
+def test_the_templates_of_released_models_are_known_by_what_they_write(name, format, make_model):
+    renderer = Renderer.from_folder(make_model(trl_template(name).read_text(encoding="utf-8")))
+    assert detect_format(renderer.answer_text) == format
 
 
-@given(st.lists(st.tuples(texts, st.dictionaries(texts, json_values, max_size=3)), max_size=3))
-def test_calls_that_we_write_are_read_back_as_they_were(calls):
-    from tunewright.chat.tools import calls_text
+@pytest.mark.skipif(trl_template("qwen3") is None, reason="trl is not installed")
+def test_a_models_own_response_template_comes_before_its_chat_template(make_model):
+    template = trl_template("qwen3").read_text(encoding="utf-8")
+    name, parse = model_parser(Renderer.from_folder(make_model(template)))
+    assert (name, parse(WRITTEN["hermes"]).calls) == ("hermes", [CALL])
+    fields = {
+        "content": {"content": "text"},
+        "tool_calls": {"open": "<tool_call>", "close": "</tool_call>", "content": "json", "repeats": True,
+                       "transform": {"function": "{content}"}},
+    }  # fmt: skip
+    declared = {"start_anchor": "<|im_start|>assistant\n", "fields": fields}
+    name, parse = model_parser(Renderer.from_folder(make_model(template, response_template=declared)))
+    assert (name, parse(WRITTEN["hermes"]).calls) == ("response_template", [CALL])
 
-    written = calls_text([{"function": {"name": name, "arguments": args}} for name, args in calls])
-    parsed = parse_tool_calls(written)
-    assert [(call.name, call.arguments) for call in parsed.calls] == calls
-    assert (parsed.malformed, parsed.stray) == ([], "")
+
+@pytest.mark.skipif(trl_template("gptoss") is None, reason="trl is not installed")
+def test_a_form_that_is_not_read_is_refused_and_not_scored_as_no_call(make_model):
+    renderer = Renderer.from_folder(make_model(trl_template("gptoss").read_text(encoding="utf-8")))
+    with pytest.raises(ModelError, match="in a form that is not read here"):
+        model_parser(renderer)

@@ -14,8 +14,9 @@ import pytest
 
 import tunewright
 from tunewright.artifacts.dataset import ChatRow
+from tunewright.chat.messages import check_messages
 from tunewright.recipe.sections import BfclSource
-from tunewright.sources.bfcl import NoAcceptableValueError, first_acceptable, json_schema, read_bfcl
+from tunewright.sources.bfcl import NO_CALL_ANSWER, NoAcceptableValueError, first_acceptable, json_schema, read_bfcl
 from tunewright.sources.dropped import Dropped
 from tunewright.sources.read import read_source, source_identity, source_name
 
@@ -55,6 +56,41 @@ def test_a_row_has_its_tools_its_question_and_the_first_acceptable_call(rows):
     assert row.source == "bfcl"
     assert row.tools[0]["function"]["parameters"]["type"] == "object"
     assert row.meta["possible_answer"]["calculate_triangle_area"]["unit"] == ["units", ""]
+
+
+@pytest.mark.parametrize(
+    ("category", "num_rows"),
+    [("parallel", 200), ("parallel_multiple", 200), ("live_multiple", 1053), ("live_parallel", 16),
+     ("live_parallel_multiple", 24), ("irrelevance", 240), ("live_irrelevance", 884)],
+)  # fmt: skip
+def test_every_row_of_the_other_categories_is_a_conversation_with_tools(category, num_rows):
+    found = list(read_bfcl([category]))
+    rows = [row for row in found if isinstance(row, ChatRow)]
+    assert len(found) == num_rows == len({row.id for row in found})
+    assert len(rows) == num_rows - (4 if category == "live_irrelevance" else 0)  # four offer no function
+    for row in rows:
+        check_messages(row.messages, where=row.id)
+        assert row.tools
+        assert row.group
+        assert row.meta["category"] == category
+
+
+def test_a_row_in_parallel_wants_several_calls_and_keeps_what_is_acceptable_for_each():
+    row = next(iter(read_bfcl(["parallel"])))
+    functions = [call["function"] for call in row.answer["tool_calls"]]
+    assert functions == [
+        {"name": "spotify.play", "arguments": {"artist": "Taylor Swift", "duration": 20}},
+        {"name": "spotify.play", "arguments": {"artist": "Maroon 5", "duration": 15}},
+    ]
+    assert row.group == "spotify.play"
+    assert [list(answer) for answer in row.meta["possible_answer"]] == [["spotify.play"], ["spotify.play"]]
+
+
+def test_a_row_of_irrelevance_wants_words_and_no_call():
+    row = next(iter(read_bfcl(["irrelevance"])))
+    assert row.answer == {"role": "assistant", "content": NO_CALL_ANSWER}
+    assert row.group == row.tools[0]["function"]["name"] == "determine_body_mass_index"
+    assert row.meta == {"category": "irrelevance"}
 
 
 def test_no_python_type_name_is_left_in_a_schema_and_every_required_argument_is_known(rows):

@@ -22,7 +22,9 @@ def test_token_f1_counts_words_as_a_multiset():
     [("a b", "exact"), ("", "empty answer"), ("x", "other words"), ("B a", "other order or case")],
 )
 def test_the_reason_names_the_failure_class(answer, reason):
-    assert score_exact_match(answer, row("a b")).reason == reason
+    scored = score_exact_match(answer, row("a b"))
+    assert scored.reason == reason
+    assert scored.failure == ("" if reason == "exact" else reason)
 
 
 def test_an_empty_answer_scores_nothing():

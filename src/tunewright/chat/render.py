@@ -9,7 +9,7 @@ The mask is exact or there is none: where a template gives no exact answer, the 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from tunewright.chat.messages import check_messages, plain
 from tunewright.chat.spans import Dialect, RenderedText, Turn
 from tunewright.chat.template import ChatTemplate, Messages, Span
 from tunewright.chat.tokens import Codec
+from tunewright.errors import DataError, ModelError
 
 Tools = Messages
 
@@ -49,10 +50,12 @@ class Renderer:
         tools_in_template: True if the template has a place for tools; else they go into the system turn as text.
     """
 
-    def __init__(self, folder: TokenizerFolder):
+    def __init__(self, folder: TokenizerFolder, template_kwargs: Mapping[str, Any] | None = None):
         self.folder = folder.path
         self.context_length = folder.context_length
-        self._template = ChatTemplate(folder.template, folder.special_tokens, where=str(folder.path))
+        variables = {**folder.special_tokens, **_checked(template_kwargs or {})}
+        self._template = ChatTemplate(folder.template, variables, where=str(folder.path))
+        self._start_token = folder.special_tokens.get("bos_token") or folder.special_tokens.get("eos_token") or ""
         self.template_sha256 = self._template.sha256
         self._codec = Codec(folder.tokenizer)
         self.stop_token_ids = probe.stop_token_ids(self._template, self._codec, folder.stop_token_ids)
@@ -66,13 +69,17 @@ class Renderer:
         self._dialect = Dialect(self._template, header, tuple(stop for stop in stops if stop))
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Renderer:
+    def from_folder(cls, folder: Path, template_kwargs: Mapping[str, Any] | None = None) -> Renderer:
         """Load the tokenizer and chat template in `folder`.
+
+        Args:
+            folder: where they lie.
+            template_kwargs: what the template is told beside the messages: `{enable_thinking: false}`.
 
         Raises:
             ModelError: no tokenizer, no template, or one that cannot be used; says what to do.
         """
-        return cls(read_folder(folder))
+        return cls(read_folder(folder), template_kwargs)
 
     def conversation(self, messages: Messages, tools: Tools | None = None) -> Rendered:
         """Render a whole conversation, with its mask.
@@ -106,13 +113,34 @@ class Renderer:
         Raises:
             DataError, ModelError: as `conversation`.
         """
-        check_messages(messages, ends_with_answer=False)
-        text, cuts = "", list[int]()
-        for shot_messages, shot_tools in shots:
-            check_messages(shot_messages)
-            text, cuts = self._join(text, cuts, self._text(shot_messages, shot_tools))
-        text, cuts = self._join(text, cuts, self._text(messages, tools, is_prompt=True))
-        return self._codec.encode(text, cuts)[0]
+        return self._codec.encode(*self._prompt_text(messages, tools, shots))[0]
+
+    def continuation(
+        self,
+        text: str,
+        messages: Messages | None = None,
+        tools: Tools | None = None,
+        shots: Iterable[tuple[Messages, Tools | None]] = (),
+    ) -> tuple[list[int], int]:
+        """Return the token ids of `text` behind its prompt, and the index at which it begins.
+
+        Args:
+            text: what may follow; encoded as an answer is.
+            messages: the prompt; None for a text that stands alone, behind the tokenizer's own start token.
+            tools: the tools of the prompt.
+            shots: worked examples, as for `prompt`.
+
+        Raises:
+            DataError, ModelError: as `conversation`. DataError: the text has no tokens, or nothing stands before it.
+        """
+        before, cuts = self._start_token, list[int]()
+        if messages is not None:
+            before, cuts = self._prompt_text(messages, tools, shots)
+        ids, starts = self._codec.encode(before + text, [*cuts, len(before)])
+        start = bisect_left(starts, len(before))
+        if not 0 < start < len(ids):
+            raise DataError(f"{text[:80]!r} has no tokens" if start else "no token stands before the text")
+        return ids, start
 
     def answer_text(self, message: Mapping[str, Any], tools: Tools | None = None) -> str:
         """Return an assistant message as the model should write it, without its end-of-turn."""
@@ -130,6 +158,17 @@ class Renderer:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return a display text for each token; together they are the text, special tokens included."""
         return self._codec.pieces(ids)
+
+    def _prompt_text(
+        self, messages: Messages, tools: Tools | None, shots: Iterable[tuple[Messages, Tools | None]]
+    ) -> tuple[str, list[int]]:
+        """Return the text of a prompt, and where its tokens must end."""
+        check_messages(messages, ends_with_answer=False)
+        text, cuts = "", list[int]()
+        for shot_messages, shot_tools in shots:
+            check_messages(shot_messages)
+            text, cuts = self._join(text, cuts, self._text(shot_messages, shot_tools))
+        return self._join(text, cuts, self._text(messages, tools, is_prompt=True))
 
     def _text(self, messages: Messages, tools: Tools | None, is_prompt: bool = False) -> RenderedText:
         prepared, native_tools = self._prepared(messages, tools)
@@ -157,6 +196,16 @@ class Renderer:
         skipped = len(self._bos) if text and part.text.startswith(self._bos) else 0
         moved = [len(text) + cut - skipped for cut in self._cuts(part.text, part.turns())]
         return text + part.text[skipped:], cuts + moved
+
+
+_OURS = ("messages", "tools", "documents", "add_generation_prompt")
+
+
+def _checked(template_kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    taken = [name for name in template_kwargs if name in _OURS]
+    if taken:
+        raise ModelError(f"`template_kwargs` sets {', '.join(taken)}", fix="leave it out: the renderer sets it")
+    return template_kwargs
 
 
 def _inside(starts: Sequence[int], spans: Sequence[Span]) -> list[bool]:

@@ -52,7 +52,7 @@ class ChatTemplate:
         ModelError: too long, or not valid Jinja; names the line.
     """
 
-    def __init__(self, source: str, variables: Mapping[str, str] | None = None, where: str = "chat template"):
+    def __init__(self, source: str, variables: Mapping[str, Any] | None = None, where: str = "chat template"):
         if len(source) > MAX_TEMPLATE_CHARS:
             raise ModelError(
                 f"the chat template has {len(source):,} characters", where=where,

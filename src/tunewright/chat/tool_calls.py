@@ -1,123 +1,124 @@
-"""Read tool calls out of an answer: strictly, in the Hermes form `<tool_call>{"name", "arguments"}</tool_call>`.
+"""Read tool calls out of an answer: the door to the strict parsers in `tool_parsers/`.
 
-Every region counts: as a call if its JSON is an object with a name and an object of arguments, else as malformed, so
-that the valid-JSON rate can be measured. Answers come from a model and may be anything: no input crashes this or takes
-more than linear time.
+Every region counts: as a call if it holds a name and an object of arguments, else as malformed, so that the valid-JSON
+rate can be measured. Answers come from a model and may be anything: no input crashes a parser or takes more than linear
+time. Which format a model writes is found by letting its own chat template write a call.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
-_JSON_SPACE = " \t\r\n"
-# The longest answer asked for is 8,192 tokens; few tokens are longer than 12 characters. A bound at all keeps the time
-# linear: the decoder's error message costs as much as the text before the error is long.
-MAX_CALL_CHARS = 100_000
+from tunewright.chat.tool_parsers import hermes, llama_json, mistral, pythonic, qwen_coder
+from tunewright.chat.tool_parsers.hermes import CLOSE, OPEN
+from tunewright.chat.tool_parsers.parsed import ParsedAnswer, ToolCall, Tools
+from tunewright.chat.tool_parsers.response_template import ResponseTemplate
+from tunewright.errors import ModelError
+
+if TYPE_CHECKING:
+    from tunewright.chat.render import Renderer
+
+__all__ = [
+    "CLOSE", "FORMATS", "OPEN", "ParsedAnswer", "Parser", "ToolCall", "ToolFormat", "Tools", "detect_format",
+    "find_parser", "model_parser", "parse_answer", "parse_tool_calls",
+]  # fmt: skip
+
+ToolFormat = Literal["hermes", "llama-json", "pythonic", "mistral", "qwen-coder"]
 
 
-@dataclass(frozen=True)
-class ToolCall:
-    """One well-formed call."""
+class Parser(Protocol):
+    """Reads the calls of one answer. `tools` matter only to formats whose values have no types."""
 
-    name: str
-    arguments: dict[str, Any]
+    def __call__(self, text: str, tools: Tools = ()) -> ParsedAnswer:
+        """Return what `text` holds; never raises."""
 
 
-@dataclass(frozen=True)
-class ParsedAnswer:
-    """What an answer holds."""
+_PARSERS: Final[Mapping[ToolFormat, Parser]] = {
+    "hermes": hermes.parse,
+    "llama-json": llama_json.parse,
+    "pythonic": pythonic.parse,
+    "mistral": mistral.parse,
+    "qwen-coder": qwen_coder.parse,
+}
+FORMATS: Final[tuple[ToolFormat, ...]] = get_args(ToolFormat)
 
-    calls: list[ToolCall]
-    malformed: list[str]
-    """the raw text of regions that are no call"""
-    regions: int
-    """calls and malformed together"""
-    stray: str
-    """text outside the regions, trimmed"""
+
+def find_parser(format: ToolFormat) -> Parser:
+    """Return the parser of a format."""
+    return _PARSERS[format]
 
 
 def parse_tool_calls(text: str) -> ParsedAnswer:
+    """Read the tool calls in `text` in the Hermes form, in which `chat/tools.py` asks for them."""
+    return hermes.parse(text)
+
+
+def parse_answer(text: str, format: ToolFormat = "hermes", tools: Tools = ()) -> ParsedAnswer:
     """Read the tool calls in `text`, in order.
 
-    A region left open at the end is malformed. A literal `</tool_call>` inside a JSON string does not end a region.
+    Args:
+        text: the answer.
+        format: how the model writes calls. The default is what `chat/tools.py` asks models for that have no format of
+            their own.
+        tools: the tools that were offered, in OpenAI's form.
     """
-    calls: list[ToolCall] = []
-    malformed: list[str] = []
-    stray: list[str] = []
-    at = 0
-    while (begin := text.find(OPEN, at)) >= 0:
-        stray.append(text[at:begin])
-        call, at = _region(text, begin + len(OPEN))
-        if call is None:
-            malformed.append(text[begin:at])
-        else:
-            calls.append(call)
-    stray.append(text[at:])
-    return ParsedAnswer(calls, malformed, len(calls) + len(malformed), "".join(stray).strip())
+    return find_parser(format)(text, tools)
 
 
-def _region(text: str, begin: int) -> tuple[ToolCall | None, int]:
-    """Return the call of the region whose content begins at `begin`, if it is one, and where the region ends."""
-    begin = _skip_space(text, begin)
+_PROBE_TOOL: Final = {
+    "type": "function",
+    "function": {
+        "name": "tunewright_call",
+        "description": "Probe.",
+        "parameters": {"type": "object", "properties": {"tunewright_argument": {"type": "string"}}},
+    },
+}
+# Text, since templates that write calls as Python put every value in quotes.
+_PROBE_CALL: Final = ToolCall("tunewright_call", {"tunewright_argument": "seven"})
+
+
+def detect_format(write: Callable[[Mapping[str, Any], Tools], str]) -> ToolFormat | None:
+    """Return the format in which a model's own chat template writes a call, None if it writes none that is read here.
+
+    Args:
+        write: gives the text of an assistant message for tools: `Renderer.answer_text`. A renderer whose template has
+            no place for tools writes Hermes.
+    """
+    function = {"name": _PROBE_CALL.name, "arguments": dict(_PROBE_CALL.arguments)}
+    call = {"id": "probe0001", "type": "function", "function": function}  # Mistral wants ids of nine characters
     try:
-        value, length = _DECODER.raw_decode(text[begin : begin + MAX_CALL_CHARS])
-    except (ValueError, RecursionError):  # ValueError: broken JSON, a number without end, what _DECODER refuses
-        return None, _region_end(text, begin)
-    end = _skip_space(text, begin + length)
-    if not text.startswith(CLOSE, end):
-        return None, _region_end(text, end)
-    return _as_call(value), end + len(CLOSE)
-
-
-def _region_end(text: str, begin: int) -> int:
-    close = text.find(CLOSE, begin)
-    return close + len(CLOSE) if close >= 0 else len(text)
-
-
-def _skip_space(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _JSON_SPACE:
-        at += 1
-    return at
-
-
-def _as_call(value: Any) -> ToolCall | None:
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        text = write({"role": "assistant", "content": None, "tool_calls": [call]}, [_PROBE_TOOL])
+    except ModelError:  # the template refuses the probe
         return None
-    arguments = value.get("arguments")
-    if not isinstance(arguments, dict) or not _is_storable(value):
-        return None
-    return ToolCall(value["name"], arguments)
+    reads = (name for name in FORMATS if _reads_back(parse_answer(text, name, [_PROBE_TOOL])))
+    return next(reads, None)
 
 
-def _is_storable(value: Any) -> bool:
-    """False for half a surrogate pair, which JSON can escape and no file can hold."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, RecursionError):
-        return False
-    return True
+def _reads_back(parsed: ParsedAnswer) -> bool:
+    return parsed.calls == [_PROBE_CALL] and not parsed.malformed
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+def model_parser(renderer: Renderer) -> tuple[str, Parser]:
+    """Return how a model's calls are read, by name, and the parser.
 
+    Its own `response_template` comes first (needs transformers), then the format in which its chat template writes a
+    call.
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    Raises:
+        ModelError: no parser here reads what the template writes: every call would count as none.
+    """
+    template = ResponseTemplate.of_folder(renderer.folder)
+    if template is not None:
+        from tunewright.chat.probe import QUESTION
 
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"{digits} is too large")
-    return number
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        prompt = "".join(renderer.pieces(renderer.prompt([QUESTION])))  # for the field that a prompt may open
+        return "response_template", partial(template.parse, prompt=prompt)
+    found = detect_format(renderer.answer_text)
+    if found is None:
+        raise ModelError(
+            "its chat template writes tool calls in a form that is not read here", where=str(renderer.folder),
+            expected=" | ".join(FORMATS), fix="give the suite `tool-calls` the `format` that the model is to write",
+        )  # fmt: skip
+    return found, find_parser(found)

@@ -2,7 +2,11 @@
 
 The package is not imported (its own requirements clash with everything); only its data files are read: questions with
 their functions, and for each argument the list of acceptable values. The target is the first acceptable call. BFCL
-writes Python's type names into its schemas; they become JSON Schema.
+writes Python's type names into its schemas; they become JSON Schema. What BFCL's own verdict needs stays in `meta`:
+`category`, and `possible_answer` as the file has it (`suites/bfcl.py`).
+
+Rows of the irrelevance categories want no call; the data says no more, so the words of their answer are ours. Not read:
+`live_relevance`, which wants some call and does not say which, so it has no answer to learn or to compare with.
 
 Data: Patil et al. 2025, "The Berkeley Function Calling Leaderboard", Apache-2.0.
 """
@@ -22,11 +26,21 @@ from tunewright.sources.dropped import Dropped
 PACKAGE = "bfcl-eval"
 TESTED_VERSION = "2026.3.23"
 NO_ACCEPTABLE_VALUE = "no acceptable value"
+NO_TOOLS = "no tools"
+NO_CALL_ANSWER = "None of the available functions can do this."
 
 # BFCL's type names that are not JSON Schema's. `any` is said in JSON Schema by naming no type.
 _JSON_TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
+NO_CALL_CATEGORIES = ("irrelevance", "live_irrelevance")
+CALL_CATEGORIES = (
+    "simple_python", "live_simple", "multiple", "parallel", "parallel_multiple",
+    "live_multiple", "live_parallel", "live_parallel_multiple",
+)  # fmt: skip
 # In a list of acceptable values it means: the argument may be left out.
 _LEFT_OUT = ""
+
+Answer = dict[str, dict[str, list[Any]]]
+"""function -> argument -> acceptable values"""
 
 
 class NoAcceptableValueError(LookupError):
@@ -39,12 +53,16 @@ def read_bfcl(categories: Sequence[str]) -> Iterator[ChatRow | Dropped]:
     Raises:
         EnvironmentProblem: the package is not installed, or lacks a file; says how to install it.
     """
-    root = _data_folder()
+    root = data_folder()
     for category in categories:
         name = f"BFCL_v4_{category}.json"
+        if category in NO_CALL_CATEGORIES:
+            for _, question in read_jsonl(root / name):
+                yield _row_without_call(question, category)
+            continue
         answers = {row["id"]: row["ground_truth"] for _, row in read_jsonl(root / "possible_answer" / name)}
         for _, question in read_jsonl(root / name):
-            yield _row(question, answers[question["id"]][0], category)
+            yield _row(question, answers[question["id"]], category)
 
 
 def installed_version() -> str:
@@ -66,7 +84,12 @@ def _distribution() -> metadata.Distribution:
         ) from None
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
+    """Return the folder of the installed package's data files.
+
+    Raises:
+        EnvironmentProblem: the package is not installed, or has none.
+    """
     distribution = _distribution()
     folder = Path(str(distribution.locate_file("bfcl_eval/data")))
     if not folder.is_dir():
@@ -77,20 +100,37 @@ def _data_folder() -> Path:
     return folder
 
 
-def _row(question: dict[str, Any], answer: dict[str, dict[str, list[Any]]], category: str) -> ChatRow | Dropped:
-    ((name, acceptable),) = answer.items()
+def _row(question: dict[str, Any], answers: list[Answer], category: str) -> ChatRow | Dropped:
     try:
-        arguments = first_acceptable(acceptable)
+        calls = [_first_call(answer) for answer in answers]
     except NoAcceptableValueError:
         return Dropped(NO_ACCEPTABLE_VALUE, question["id"])
-    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
     return ChatRow(
         id=question["id"],
-        messages=[*question["question"][0], {"role": "assistant", "content": None, "tool_calls": [call]}],
-        tools=[_tool(function) for function in question["function"]],
+        messages=[*question["question"][0], {"role": "assistant", "content": None, "tool_calls": calls}],
+        tools=[tool_of(function) for function in question["function"]],
         source="bfcl",
-        group=name,  # rows of one function stay on one side of the split
-        meta={"category": category, "possible_answer": answer},
+        group=calls[0]["function"]["name"],  # rows of one function, the first of several, stay on one side of the split
+        meta={"category": category, "possible_answer": answers if "parallel" in category else answers[0]},
+    )
+
+
+def _first_call(answer: Answer) -> dict[str, Any]:
+    ((name, acceptable),) = answer.items()
+    return {"type": "function", "function": {"name": name, "arguments": first_acceptable(acceptable)}}
+
+
+def _row_without_call(question: dict[str, Any], category: str) -> ChatRow | Dropped:
+    tools = [tool_of(function) for function in question["function"]]
+    if not tools:
+        return Dropped(NO_TOOLS, question["id"])
+    return ChatRow(
+        id=question["id"],
+        messages=[*question["question"][0], {"role": "assistant", "content": NO_CALL_ANSWER}],
+        tools=tools,
+        source="bfcl",
+        group=tools[0]["function"]["name"],
+        meta={"category": category},
     )
 
 
@@ -121,7 +161,8 @@ def _resolved(value: Any) -> Any:
     return value
 
 
-def _tool(function: dict[str, Any]) -> dict[str, Any]:
+def tool_of(function: dict[str, Any]) -> dict[str, Any]:
+    """Return one of BFCL's functions as a tool in OpenAI's form."""
     return {"type": "function", "function": {**function, "parameters": json_schema(function["parameters"])}}
 
 

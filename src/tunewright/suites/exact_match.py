@@ -18,8 +18,8 @@ def score_exact_match(answer: str, row: ChatRow) -> Scored:
     said, wanted = answer.split(), str(row.answer.get("content") or "").split()
     exact = said == wanted
     f1 = _f1(Counter(word.lower() for word in said), Counter(word.lower() for word in wanted))
-    reason = "exact" if exact else "empty answer" if not said else "other words" if f1 < 1 else "other order or case"
-    return Scored({"exact_match": float(exact), "token_f1": f1}, reason)
+    failure = "" if exact else "empty answer" if not said else "other words" if f1 < 1 else "other order or case"
+    return Scored({"exact_match": float(exact), "token_f1": f1}, failure or "exact", failure=failure)
 
 
 def _f1(said: Counter[str], wanted: Counter[str]) -> float:
