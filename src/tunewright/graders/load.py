@@ -1,0 +1,78 @@
+"""Where a grader comes from: an object, a file, or `module:name` of a Python callable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunewright.errors import DataError, UserError
+from tunewright.graders.protocol import Grader
+from tunewright.graders.spec import Context, GraderError, GraderSpec, Problem, module_of, parse
+
+MAX_FILE_BYTES = 2 << 20  # the source of a Python grader may have 256 kB, and a multi grader several
+
+FORMS = "a .json or .yaml file of a grader, or module:name of a Python callable"
+
+
+def load(spec: Mapping[str, Any] | Path | str, context: Context | None = None, **options: Any) -> Grader:
+    """Return the grader that `spec` describes; see `protocol.load_grader`."""
+    return build(read_spec(spec), context or Context(**options))
+
+
+def build(spec: GraderSpec, context: Context) -> Grader:
+    """Return the grader of a checked spec."""
+    grader: Grader = module_of(spec.type).from_spec(spec, context)
+    return grader
+
+
+def normalised(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `spec` checked and with every default filled in; see `protocol.validate`."""
+    return parse(_unwrapped(spec)).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def read_spec(spec: Mapping[str, Any] | Path | str) -> GraderSpec:
+    """Return a grader's checked spec.
+
+    Raises:
+        GraderError: something in it is wrong. DataError: the file is not there, too large or broken.
+        UserError: a text that is neither file nor `module:name`.
+    """
+    if isinstance(spec, Mapping):
+        return parse(_unwrapped(spec))
+    path = Path(spec)
+    if path.is_file() or path.suffix in (".json", ".yaml", ".yml"):
+        return parse(_unwrapped(_read(path)), str(path))
+    if ":" in str(spec):
+        return parse({"type": "callable", "target": str(spec)}, str(spec))
+    raise UserError("names no grader", where=str(spec), expected=FORMS)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the grader inside `{"grader": …}`, as the body of a request to OpenAI's API has it."""
+    if isinstance(value, Mapping) and "type" not in value and isinstance(value.get("grader"), Mapping):
+        return value["grader"]
+    return value
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise DataError("no such file", where=str(path), expected=FORMS)
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise DataError(f"a file of {path.stat().st_size} bytes", where=str(path), expected=f"at most {MAX_FILE_BYTES}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix == ".json" else _yaml(text)
+    except (ValueError, RecursionError) as error:
+        raise GraderError([Problem("", f"broken: {error}")], str(path)) from None
+
+
+def _yaml(text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None

@@ -1,0 +1,1 @@
+"""Stage `dry_run`: may this grader be a reward?"""
