@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tunewright.backends.hf import HfBackend, in_order, plan_batches, shared_start
-from tunewright.backends.protocol import Prompt, Sampling
+from tunewright.backends.protocol import Continuation, Prompt, Sampling
 from tunewright.models.load import load_model
 
 STOP = 2
@@ -146,3 +146,127 @@ def test_what_goes_wrong_in_one_batch_is_told_and_ends_the_others(two_threads):
 
     with pytest.raises(RuntimeError, match="no memory left"):
         list(in_order(work, [["bad"], ["good"]], num_workers=2))
+
+
+# ── drawn answers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+DRAWN = Sampling(12, temperature=1.0, top_p=0.9, seed=3)
+
+
+def test_a_drawn_answer_does_not_depend_on_its_batch_mates(toy_model):
+    model = load_model(toy_model, "float32")
+    together = answers(HfBackend(model, (STOP,), STOP, batch_size=7), prompts(), DRAWN)
+    for prompt in prompts():
+        alone = answers(HfBackend(model, (STOP,), STOP, batch_size=1), [prompt], DRAWN)
+        assert alone[prompt.id].token_ids == together[prompt.id].token_ids
+
+
+def test_drawn_answers_differ_from_greedy_ones_and_with_the_seed(backend):
+    greedy, drawn = answers(backend, prompts()), answers(backend, prompts(), DRAWN)
+    other = answers(backend, prompts(), Sampling(12, temperature=1.0, top_p=0.9, seed=4))
+    for key in greedy:
+        assert len({greedy[key].token_ids, drawn[key].token_ids, other[key].token_ids}) == 3
+
+
+def test_a_drawn_answer_follows_the_distribution_of_the_model(toy_model):
+    from scipy.stats import chisquare
+
+    model = load_model(toy_model, "float32")
+    ids = prompts()[0].token_ids
+    asked = [Prompt(f"r{i}", ids) for i in range(2000)]
+    cold = Sampling(1, temperature=0.05, seed=1)
+    found = answers(HfBackend(model, (STOP,), STOP, batch_size=500), asked, cold)
+    said = torch.tensor([c.token_ids[0] if c.token_ids else STOP for c in found.values()])
+    with torch.inference_mode():
+        probs = (model(torch.tensor([ids])).logits[0, -1] / 0.05).softmax(-1)
+    best = probs.topk(4).indices
+    counts = [int((said == word).sum()) for word in best]
+    expected = (2000 * probs[best]).tolist()
+    assert chisquare([*counts, 2000 - sum(counts)], [*expected, 2000 - sum(expected)]).pvalue > 0.001
+
+
+def test_greedy_answers_to_the_same_prompt_are_the_same_as_of_one_asked_once(backend, toy_model):
+    prompt = prompts()[3]
+    found = answers(backend, [Prompt(f"p#{i}", prompt.token_ids) for i in range(5)] + prompts()[:2])
+    for i in range(5):
+        assert list(found[f"p#{i}"].token_ids) == one_by_one(toy_model, prompt)
+
+
+def test_an_answer_ends_before_a_stop_text(toy_model):
+    from tunewright.chat.render import Renderer
+
+    model, renderer = load_model(toy_model, "float32"), Renderer.from_folder(toy_model)
+    backend = HfBackend(model, (STOP,), STOP, batch_size=7, decode=renderer.decode)
+    whole = answers(backend, prompts())
+    text = renderer.decode(whole["p3"].token_ids)
+    stop = text[len(text) // 2 :][:3]
+    found = answers(backend, prompts(), Sampling(12, stop=(stop,)))
+    assert found["p3"].text == text[: text.index(stop)]
+    assert found["p3"].finish == "stop"
+    others = {key: renderer.decode(c.token_ids) for key, c in whole.items()}
+    assert all(found[key].text == said.partition(stop)[0] for key, said in others.items())
+
+
+# ── log-probabilities ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def reference_log_probs(model, one):
+    with torch.inference_mode():
+        log_probs = model(torch.tensor([one.token_ids]), use_cache=False).logits[0].log_softmax(-1)
+    return [float(log_probs[at - 1, one.token_ids[at]]) for at in range(one.start, len(one.token_ids))]
+
+
+def continuations(shared=()):
+    asked = []
+    for prompt in prompts(shared):
+        for option, length in enumerate((1, 4, 2)):
+            more = tuple(range(50 * option + 10, 50 * option + 10 + length))
+            asked.append(Continuation(f"{prompt.id}/{option}", prompt.token_ids + more, len(prompt.token_ids)))
+    return asked
+
+
+@pytest.mark.parametrize("shared", [(), tuple(range(100, 140))], ids=["apart", "one start"])
+@pytest.mark.parametrize("kind", ["llama", "stablelm"])
+def test_log_probs_are_those_of_one_plain_pass_over_the_text(toy_model, shared, kind):
+    model = load_model(toy_model, "float32") if kind == "llama" else stable_lm()
+    asked = continuations(shared)
+    expected = {one.id: reference_log_probs(model, one) for one in asked}
+    backend = HfBackend(model, (STOP,), STOP, batch_size=4)
+    found = {score.id: score for batch in backend.log_probs(asked) for score in batch}
+    assert found.keys() == expected.keys()
+    for key, score in found.items():
+        assert score.log_probs == pytest.approx(expected[key], abs=2e-4)
+
+
+def test_long_texts_are_read_in_stretches(toy_model):
+    model = load_model(toy_model, "float32")
+    ids = torch.randint(3, 4000, (3, 400), generator=torch.Generator().manual_seed(2)).tolist()
+    asked = [Continuation(f"t{i}", tuple(row[: 400 - 90 * i]), 1) for i, row in enumerate(ids)]
+    backend = HfBackend(model, (STOP,), STOP, batch_size=3)  # 512 // 3 tokens of each at once
+    found = {score.id: score for batch in backend.log_probs(asked) for score in batch}
+    for one in asked:
+        assert found[one.id].log_probs == pytest.approx(reference_log_probs(model, one), abs=2e-4)
+
+
+def test_a_greedy_answer_is_told_as_greedy_and_another_is_not(toy_model):
+    model = load_model(toy_model, "float32")
+    backend = HfBackend(model, (STOP,), STOP, batch_size=4)
+    prompt = prompts()[0]
+    said = answers(backend, [prompt])[prompt.id].token_ids
+    other = (*said[:-1], (said[-1] + 1) % 4000)
+    start = len(prompt.token_ids)
+    asked = [Continuation(name, prompt.token_ids + ids, start) for name, ids in (("said", said), ("other", other))]
+    found = {score.id: score for batch in backend.log_probs(asked) for score in batch}
+    assert found["said"].is_greedy
+    assert not found["other"].is_greedy
+
+
+def test_scoring_goes_on_with_the_batches_of_the_undisturbed_one(backend):
+    whole = [[score.id for score in batch] for batch in backend.log_probs(continuations())]
+    resumed = [[score.id for score in batch] for batch in backend.log_probs(continuations(), done=set(whole[0]))]
+    assert resumed == whole[1:]
+
+
+def test_a_text_with_nothing_before_it_is_refused(backend):
+    with pytest.raises(ValueError, match="x: start 0 of 3 tokens"):
+        list(backend.log_probs([Continuation("x", (1, 2, 3), 0)]))

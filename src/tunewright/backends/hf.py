@@ -1,9 +1,9 @@
-"""Backend `hf`: greedy generation with transformers models, many rows at a time. Legend: B rows, S prompt tokens.
+"""Backend `hf`: generation with transformers models, many rows at a time. Legend: B rows, S prompt tokens, V words.
 
 Rows of similar length go together, finished rows leave the batch, the tokens that all prompts begin with (the
-instructions, worked examples) are computed once, and on a CPU several batches run at a time. Batches are planned
-from all prompts, done or not, so that a resumed evaluation adds up the same numbers in the same order as an undisturbed
-one.
+instructions, worked examples) are computed once, a prompt that is asked several times too, and on a CPU several batches
+run at a time. Batches are planned from all prompts, done or not, so that a resumed evaluation adds up the same numbers
+in the same order as an undisturbed one. Log-probabilities of given texts: `log_probs.py`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import takewhile
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from tunewright.backends.draw import Picker
 from tunewright.backends.kv import joined, new_cache, start_of, use_grouped_attention
-from tunewright.backends.protocol import Completion, Prompt, Sampling
+from tunewright.backends.log_probs import plan_continuations, score_batch
+from tunewright.backends.protocol import Completion, Continuation, ContinuationScore, Prompt, Sampling
 
 MIN_SHARED_TOKENS = 16  # below this the shared start saves less than its bookkeeping costs
 MAX_WORKERS = 4  # each holds the keys and values of a batch
 PREFILL_TOKENS = 2048  # of a batch at once: rows of like length, so that little of it is padding
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
 
 
 @dataclass
@@ -38,12 +43,14 @@ class HfBackend:
         stop_token_ids: any of these ends an answer.
         pad_token_id: fills shorter rows on the left; masked out.
         batch_size: rows generated together.
+        decode: ids to text; needed where `Sampling.stop` is given.
     """
 
     model: Any
     stop_token_ids: tuple[int, ...]
     pad_token_id: int
     batch_size: int = 32
+    decode: Callable[[Sequence[int]], str] | None = None
 
     def __post_init__(self) -> None:
         self._plain = use_grouped_attention(self.model)
@@ -57,19 +64,40 @@ class HfBackend:
         if not open_batches:
             return
         shared = shared_start([prompt.token_ids for prompt in prompts])
-        with torch.inference_mode():
-            start = self._prefill_shared(prompts[0].token_ids[:shared]) if shared else None
+        start = self._prefill_shared(prompts[0].token_ids[:shared])
 
         def work(batch: list[Prompt], stop: Event) -> list[Completion]:
             with torch.inference_mode():  # a setting of each thread
                 return self._generate_batch(batch, start, shared, sampling, stop)
 
-        # from all batches, done or not: a product on another number of threads may round otherwise
-        num_workers = min(torch.get_num_threads(), len(batches), MAX_WORKERS) if self.model.device.type == "cpu" else 1
-        yield from in_order(work, open_batches, num_workers)
+        yield from in_order(work, open_batches, self._num_workers(len(batches)))
 
+    def log_probs(
+        self, continuations: Sequence[Continuation], done: AbstractSet[str] = frozenset()
+    ) -> Iterator[list[ContinuationScore]]:
+        """See `LogProbBackend.log_probs`."""
+        batches = plan_continuations(continuations, self.batch_size)
+        open_batches = [batch for batch in batches if not all(one.id in done for one in batch)]
+        if not open_batches:
+            return
+        shared = shared_start([one.token_ids[: one.start] for one in continuations])
+        start = self._prefill_shared(continuations[0].token_ids[:shared])
+
+        def work(batch: list[Continuation], stop: Event) -> list[ContinuationScore]:
+            with torch.inference_mode():
+                return score_batch(self, batch, start, shared, stop)
+
+        yield from in_order(work, open_batches, self._num_workers(len(batches)))
+
+    def _num_workers(self, num_batches: int) -> int:
+        """From all batches, done or not: a product on another number of threads may round otherwise."""
+        return min(torch.get_num_threads(), num_batches, MAX_WORKERS) if self.model.device.type == "cpu" else 1
+
+    @torch.inference_mode()
     def _prefill_shared(self, token_ids: tuple[int, ...]) -> Any:
-        """Return the cache of the tokens that all prompts begin with: one row."""
+        """Return the cache of the tokens that all prompts begin with: one row; None where there are none."""
+        if not token_ids:
+            return None
         cache = new_cache(self.model, self._plain)
         ids = torch.tensor([token_ids], device=self.model.device)
         self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -79,22 +107,19 @@ class HfBackend:
         self, batch: list[Prompt], start: Any, shared: int, sampling: Sampling, stop: Event
     ) -> list[Completion]:
         began = time.perf_counter()
-        rows = len(batch)
-        ids, mask = self._left_padded([prompt.token_ids[shared:] for prompt in batch])
-        positions = (mask.cumsum(1) - 1).clamp(min=0) + shared
-        held = start_of(start) if start is not None and self._plain else None
-        if start is not None and not self._plain:
-            mask = torch.cat([mask.new_ones(rows, shared), mask], dim=1)
-        next_ids, cache = self._prefill(ids, mask, positions, start, held)
+        logits, cache, mask, positions, held = self.prefill([p.token_ids[shared:] for p in batch], start, shared)
+        picker = Picker([prompt.id for prompt in batch], sampling)
         answers: list[list[int]] = [[] for _ in batch]
-        stopped = [False] * rows
-        alive = list(range(rows))
+        stopped = [False] * len(batch)
+        alive = list(range(len(batch)))
+        next_ids = picker.pick(logits, alive)
         for step in range(sampling.max_new_tokens):
             if stop.is_set():
                 break
             if step:
-                next_ids = self._step(ids, mask, positions, cache, held)
-            kept = self._collect(next_ids.tolist(), alive, answers, stopped)
+                logits = self.logits(next_ids[:, None], mask, positions, cache, held)[:, -1]
+                next_ids = picker.pick(logits, alive)
+            kept = self._collect(next_ids.tolist(), alive, answers, stopped, sampling.stop)
             if not kept:
                 break
             if len(kept) < len(alive):
@@ -102,51 +127,109 @@ class HfBackend:
                 cache.batch_select_indices(index)
                 mask, next_ids, positions = mask[index], next_ids[index], positions[index]
                 alive = [alive[place] for place in kept]
-            ids, positions = next_ids[:, None], positions[:, -1:] + 1
+            positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
-        return _completions(batch, answers, stopped, time.perf_counter() - began)
+        return self._completions(batch, answers, stopped, time.perf_counter() - began, sampling.stop)
+
+    def prefill(self, rows: list[tuple[int, ...]], start: Any, shared: int) -> tuple[Tensor, Any, Tensor, Tensor, Any]:
+        """Read rows of tokens that come after a shared start of `shared` tokens; equal rows are read once.
+
+        Returns:
+            The logits `(B, V)` behind every row, the cache, the mask `(B, S)`, the positions `(B, S)`, and the shared
+            start where the cache does not hold it: what `logits` takes.
+        """
+        unique = list(dict.fromkeys(rows))
+        ids, mask = self._left_padded(unique)
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + shared
+        held = start_of(start) if start is not None and self._plain else None
+        if start is not None and not self._plain:
+            mask = torch.cat([mask.new_ones(len(unique), shared), mask], dim=1)
+        logits, cache = self._prefill(ids, mask, positions, start, held)
+        if len(unique) < len(rows):
+            place = {row: at for at, row in enumerate(unique)}
+            index = torch.tensor([place[row] for row in rows], device=mask.device)
+            cache.batch_select_indices(index)
+            logits, mask, positions = logits[index], mask[index], positions[index]
+        return logits, cache, mask, positions, held
 
     def _prefill(self, ids: Tensor, mask: Tensor, positions: Tensor, start: Any, held: Any) -> tuple[Tensor, Any]:
-        """Return the first new token of every row, `(B,)`, and the cache of all; a few rows at a time."""
+        """Return the logits behind every row, `(B, V)`, and the cache of all; a few rows at a time."""
         if not self._plain:
             cache = new_cache(self.model, plain=False) if start is None else copy.deepcopy(start)
             if start is not None:
                 cache.batch_repeat_interleave(len(ids))
-            return self._step(ids, mask, positions, cache, None), cache
+            return self.logits(ids, mask, positions, cache, None)[:, -1], cache
         found, caches = [], []
         rows = max(1, PREFILL_TOKENS // ids.shape[1])
         for at in range(0, len(ids), rows):
             part = slice(at, at + rows), slice(int((mask[at : at + rows].sum(0) == 0).sum()), None)  # own padding only
             caches.append(new_cache(self.model, plain=True))
-            found.append(self._step(ids[part], mask[part], positions[part], caches[-1], held))
+            found.append(self.logits(ids[part], mask[part], positions[part], caches[-1], held)[:, -1])
         return torch.cat(found), joined(caches)
 
-    def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, held: Any) -> Tensor:
-        """Return the most likely next token of every row, `(B,)`; `held` is a shared start that is not in the cache."""
+    def logits(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, held: Any, keep: int = 1) -> Tensor:
+        """Return the logits of the last `keep` tokens (0: of all) of one forward pass, `(B, keep, V)`.
+
+        `held` is a shared start that is not in the cache.
+        """
         output = self.model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=keep,
             **({} if held is None else {"shared_start": held}),
         )
-        best: Tensor = output.logits[:, -1].argmax(-1)
-        return best
+        logits: Tensor = output.logits
+        return logits
 
     def _collect(
-        self, next_ids: list[int], alive: list[int], answers: list[list[int]], stopped: list[bool]
+        self,
+        next_ids: list[int],
+        alive: list[int],
+        answers: list[list[int]],
+        stopped: list[bool],
+        stops: Sequence[str],
     ) -> list[int]:
         """Add each row's token to its answer; return the places in `alive` of the rows that go on."""
         kept = []
         for place, (row, token) in enumerate(zip(alive, next_ids, strict=True)):
             if token in self.stop_token_ids:
                 stopped[row] = True
+                continue
+            answers[row].append(token)
+            if stops and self._says(answers[row], stops):
+                stopped[row] = True
             else:
-                answers[row].append(token)
                 kept.append(place)
         return kept
+
+    def _says(self, answer: Sequence[int], stops: Sequence[str]) -> bool:
+        """True if the end of an answer holds one of `stops`. Only its end is looked at: a token has a byte or more."""
+        assert self.decode is not None, "`Sampling.stop` needs `decode`"
+        tail = self.decode(answer[-1 - max(len(stop.encode()) for stop in stops) :])
+        return any(stop in tail for stop in stops)
+
+    def _completions(
+        self,
+        batch: list[Prompt],
+        answers: list[list[int]],
+        stopped: list[bool],
+        seconds: float,
+        stops: Sequence[str],
+    ) -> list[Completion]:
+        work = [len(prompt.token_ids) + len(answer) for prompt, answer in zip(batch, answers, strict=True)]
+        return [
+            Completion(
+                id=prompt.id,
+                token_ids=tuple(answer),
+                finish="stop" if stop else "length",
+                seconds=seconds * tokens / sum(work),
+                text=_before(self.decode(answer), stops) if stops and self.decode else None,
+            )
+            for prompt, answer, stop, tokens in zip(batch, answers, stopped, work, strict=True)
+        ]
 
     def _left_padded(self, rows: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
         """Return ids and mask, both `(B, S)`; the mask is 0 on padding."""
@@ -160,8 +243,8 @@ class HfBackend:
 
 
 def in_order(
-    work: Callable[[list[Prompt], Event], list[Completion]], batches: Sequence[list[Prompt]], num_workers: int
-) -> Iterator[list[Completion]]:
+    work: Callable[[list[Asked], Event], list[Answered]], batches: Sequence[list[Asked]], num_workers: int
+) -> Iterator[list[Answered]]:
     """Yield `work(batch, stop)` of every batch, in order, several at a time, with the threads shared out among them.
 
     On a CPU two batches on a core each are done sooner than one after the other on both: most operations of a
@@ -196,16 +279,6 @@ def shared_start(rows: Sequence[tuple[int, ...]]) -> int:
     return same if same >= MIN_SHARED_TOKENS else 0
 
 
-def _completions(
-    batch: list[Prompt], answers: list[list[int]], stopped: list[bool], seconds: float
-) -> list[Completion]:
-    work = [len(prompt.token_ids) + len(answer) for prompt, answer in zip(batch, answers, strict=True)]
-    return [
-        Completion(
-            id=prompt.id,
-            token_ids=tuple(answer),
-            finish="stop" if stop else "length",
-            seconds=seconds * tokens / sum(work),
-        )
-        for prompt, answer, stop, tokens in zip(batch, answers, stopped, work, strict=True)
-    ]
+def _before(text: str, stops: Sequence[str]) -> str:
+    """Return `text` up to the first of `stops` in it."""
+    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
