@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunewright.artifacts.dataset import ChatRow
@@ -167,6 +167,7 @@ values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(names, values, max_size=4))
 def test_any_record_becomes_a_sound_row_or_a_clean_error(record):
     try:

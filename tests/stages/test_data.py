@@ -51,6 +51,7 @@ def test_the_tours_rows_are_split_by_function_and_all_gates_pass(bfcl):
         "groups_disjoint",
         "answers_end_with_end_of_turn",
         "every_row_trains",
+        "decontaminated",
     ]
     assert {verdict.status for verdict in run.verdicts} == {Status.PASSED}
 
@@ -190,6 +191,26 @@ def test_a_row_that_the_template_refuses_is_named(smollm2_folder, tmp_path):
 def test_a_section_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="no model is named"):
         data(DataSection(sources=[BfclSource(type="bfcl")]), tmp_path, RunContext(quiet=True))
+
+
+def test_a_test_question_that_stands_in_train_too_fails_the_gate_and_the_pair_is_shown(smollm2_folder, tmp_path):
+    rows = [
+        {"id": f"r{n}", "prompt": f"What is {n} plus {n * n}, said in words?", "completion": f"{n}."} for n in range(40)
+    ]
+    held = held_out_groups([row["id"] for row in rows], 8, seed=7)
+    leaked = next(row for row in rows if row["id"] in held)
+    trained = next(row["id"] for row in rows if row["id"] not in held)
+    rows.append({**leaked, "id": "leak", "prompt": leaked["prompt"].upper(), "group": trained})
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = RunContext(quiet=True)
+    data(section(smollm2_folder, JsonlSource(type="jsonl", path=str(path)), test=8), tmp_path / "out", run)
+    verdict = run.verdicts[-1]
+    assert verdict.status is Status.FAILED
+    assert f"{leaked['id']} = leak (exact 100%)" in verdict.measured
+    (pair,) = json.loads((tmp_path / "out" / verdict.evidence).read_text())
+    assert pair["test_text"] == leaked["prompt"]
+    assert pair["train_text"] == leaked["prompt"].upper()
 
 
 def test_whole_groups_are_held_out_and_the_seed_decides_which():

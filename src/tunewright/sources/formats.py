@@ -1,39 +1,80 @@
 """The formats a record may have, and how each becomes a chat row.
 
-    messages (+ tools)                  OpenAI's chat messages; tools, calls and arguments may be JSON in a string
-    conversations (+ system, tools)     ShareGPT: a list of {from, value}
-    prompt + completion                 text each, or lists of messages
-    instruction (+ input) + output      Alpaca
+    messages         messages (+ tools)
+    conversations    conversations (+ system, tools)           ShareGPT, OpenAI's messages too
+    hermes           the same, with <tool_call> in the text
+    preference       chosen + rejected (+ prompt)
+    prompt           prompt + completion
+    alpaca           instruction (+ input) + output
+    text             text + prompt
+    ms-marco         query + passages                          ranking rows: `ranking/` reads them
 
-A column `id` names the row (else `<stem>-<line>`), `group` its cluster (else its id); `tools` and `meta` come along.
-A file with other column names is read with a mapping: `columns: {messages: dialogue}`.
+`chat_formats.py` says how each is read. The format is found by the columns that are there, in this order; `format:`
+of a source says it instead. A column `id` names the row (else `<stem>-<line>`), `group` its cluster (else its id);
+`tools` and `meta` come along. A file with other column names is read with a mapping: `columns: {messages: dialogue}`.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.chat.messages import check_messages
 from tunewright.errors import DataError
+from tunewright.sources.chat_formats import (
+    Reader,
+    Record,
+    from_alpaca,
+    from_completion,
+    from_hermes,
+    from_messages,
+    from_preference,
+    from_sharegpt,
+    from_text,
+    is_hermes,
+    parsed,
+)
 
-Record = Mapping[str, Any]
 
-_FORMATS_IN_WORDS = "messages | conversations | prompt + completion | instruction + output"
-_FIELDS = ("messages", "conversations", "prompt", "completion", "instruction", "input", "output", "tools", "system")
+@dataclass(frozen=True)
+class Format:
+    """A form that records have: the columns it needs, and how they are read."""
 
-# Who speaks, in the data sets that follow ShareGPT. A `function_call` is the assistant calling.
-_SHAREGPT_ROLES = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system",
-    "tool": "tool", "observation": "tool", "function_call": "assistant",
-}  # fmt: skip
+    columns: tuple[str, ...]
+    read: Reader
+
+
+FORMATS: Final = {
+    "messages": Format(("messages",), from_messages),
+    "conversations": Format(("conversations",), from_sharegpt),
+    "hermes": Format(("conversations",), from_hermes),
+    "preference": Format(("chosen", "rejected"), from_preference),
+    "prompt": Format(("prompt", "completion"), from_completion),
+    "alpaca": Format(("instruction", "output"), from_alpaca),
+    "text": Format(("prompt", "text"), from_text),
+}
+"""in the order in which they are looked for"""
+
+RANKING_COLUMNS: Final = ("query", "passages")
+_FORMATS_IN_WORDS: Final = " | ".join(" + ".join(form.columns) for form in FORMATS.values() if form.read != from_hermes)
+_FIELDS: Final = (
+    "messages", "conversations", "prompt", "completion", "chosen", "rejected", "instruction", "input", "output", "text",
+    "tools", "system",
+)  # fmt: skip
 
 
 def to_row(
-    record: Record, *, where: str, fallback_id: str, source: str, columns: Mapping[str, str] | None = None
+    record: Record,
+    *,
+    where: str,
+    fallback_id: str,
+    source: str,
+    columns: Mapping[str, str] | None = None,
+    format: str = "auto",
 ) -> ChatRow:
     """Return a record as a chat row, checked.
 
@@ -43,21 +84,23 @@ def to_row(
         fallback_id: the id of a record that has none.
         source: the name of its source.
         columns: field -> the column it stands in, where it has another name.
+        format: one of FORMATS; auto: the first whose columns are there.
 
     Raises:
         DataError: no known format, or messages that are no conversation; says which columns are there.
     """
     named = _rename(record, columns or {}, where)
-    messages = _reader(named, where)(named, where)
-    check_messages(messages, where=where)
+    form = _known(format, named, where) if format != "auto" else detect_format(named, where)
+    read = FORMATS[form].read(named, where)
+    check_messages(read.messages, where=where)
     row_id = _identifier(named, "id", where) or fallback_id
     row = ChatRow(
         id=row_id,
-        messages=messages,
-        tools=_tools(named.get("tools"), where),
+        messages=read.messages,
+        tools=_tools(read.tools if read.tools is not None else named.get("tools"), where),
         source=source,
         group=_identifier(named, "group", where) or row_id,
-        meta=_meta(named.get("meta"), where),
+        meta={**_meta(named.get("meta"), where), **read.meta},
     )
     _check_storable(row, where)
     return row
@@ -75,14 +118,36 @@ def _rename(record: Record, columns: Mapping[str, str], where: str) -> dict[str,
     return {**named, **{field: record[column] for field, column in columns.items()}}
 
 
-def _reader(record: Record, where: str) -> Callable[[Record, str], Any]:
-    for needs, reader in _READERS.items():
-        if all(name in record for name in needs):
-            return reader
+def detect_format(record: Record, where: str = "") -> str:
+    """Return the format of a record, by the columns that it has: the first of FORMATS.
+
+    Raises:
+        DataError: no known format; says which columns are there.
+    """
+    for name, form in FORMATS.items():
+        if all(column in record for column in form.columns):
+            return "hermes" if name == "conversations" and is_hermes(record) else name
+    if all(column in record for column in RANKING_COLUMNS):
+        raise DataError(
+            "a query with passages, not a conversation", where=where, expected="conversations",
+            fix="`tw data rank` makes ranking rows of it",
+        )  # fmt: skip
     raise DataError(
         f"no columns that make a conversation; there are: {_listed(record)}", where=where,
         expected=_FORMATS_IN_WORDS, fix=_mapping_hint(record),
     )  # fmt: skip
+
+
+def _known(format: str, record: Record, where: str) -> str:
+    if format not in FORMATS:
+        raise DataError(f"format {format!r}", where=where, expected="auto, " + ", ".join(FORMATS))
+    lacking = [column for column in FORMATS[format].columns if column not in record]
+    if lacking:
+        raise DataError(
+            f"no column {lacking[0]!r}, which the format {format!r} needs; there are: {_listed(record)}", where=where,
+            expected=" + ".join(FORMATS[format].columns), fix=_mapping_hint(record),
+        )  # fmt: skip
+    return format
 
 
 def _mapping_hint(record: Record) -> str:
@@ -104,100 +169,11 @@ def _listed(record: Record) -> str:
     return ", ".join(map(str, record)) or "none"
 
 
-# ── one reader a format ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _from_messages(record: Record, where: str) -> Any:
-    messages = record["messages"]
-    if not isinstance(messages, list):
-        return messages  # check_messages says what is wrong with it
-    return [_with_call_objects(message, f"{where}: message {index}") for index, message in enumerate(messages)]
-
-
-def _with_call_objects(message: Any, where: str) -> Any:
-    """Return the message with its calls, and the arguments of each, as objects; files have them as JSON in a string."""
-    if not isinstance(message, Mapping) or "tool_calls" not in message:
-        return message
-    calls = _parsed(message["tool_calls"], f"{where}: tool_calls")
-    if calls in (None, [], {}):  # columnar files give every message every key
-        return {key: value for key, value in message.items() if key != "tool_calls"}
-    if not isinstance(calls, list):
-        raise DataError(f"tool_calls is {str(calls)[:80]}", where=where, expected="a list of calls")
-    return {**message, "tool_calls": [_call_with_object(call, where) for call in calls]}
-
-
-def _call_with_object(call: Any, where: str) -> Any:
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping):
-        return call
-    arguments = _parsed(function.get("arguments"), f"{where}: arguments of a tool call")
-    rest = {key: value for key, value in call.items() if key == "id" and value}
-    return {**rest, "type": "function", "function": {"name": function.get("name"), "arguments": arguments}}
-
-
-def _from_sharegpt(record: Record, where: str) -> Any:
-    turns = record["conversations"]
-    if not isinstance(turns, list):
-        return turns
-    opening = [{"role": "system", "content": record["system"]}] if record.get("system") else []
-    return opening + [_sharegpt_message(turn, f"{where}: message {index}") for index, turn in enumerate(turns)]
-
-
-def _sharegpt_message(turn: Any, where: str) -> Any:
-    if not isinstance(turn, Mapping) or "from" not in turn:
-        return _with_call_objects(turn, where)  # some sets keep OpenAI's messages in this column
-    speaker = turn["from"]
-    if not isinstance(speaker, str) or speaker not in _SHAREGPT_ROLES:
-        raise DataError(f"role {speaker!r}", where=where, expected=" | ".join(_SHAREGPT_ROLES))
-    if speaker == "function_call":
-        call = _parsed(turn.get("value"), where)
-        calls = call if isinstance(call, list) else [call]
-        return {"role": "assistant", "content": None, "tool_calls": [_call_with_object(c, where) for c in calls]}
-    return {"role": _SHAREGPT_ROLES[speaker], "content": turn.get("value")}
-
-
-def _from_completion(record: Record, where: str) -> Any:
-    prompt, completion = record["prompt"], record["completion"]
-    if isinstance(prompt, list) and isinstance(completion, list):
-        return _from_messages({"messages": prompt + completion}, where)
-    return _opened(record, [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}])
-
-
-def _from_alpaca(record: Record, where: str) -> Any:
-    question = record["instruction"]
-    if record.get("input") and isinstance(question, str):
-        question = f"{question}\n\n{record['input']}"
-    return _opened(record, [{"role": "user", "content": question}, {"role": "assistant", "content": record["output"]}])
-
-
-def _opened(record: Record, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    system = record.get("system")
-    return [{"role": "system", "content": system}, *messages] if system else messages
-
-
-_READERS: dict[tuple[str, ...], Callable[[Record, str], Any]] = {
-    ("messages",): _from_messages,
-    ("conversations",): _from_sharegpt,
-    ("prompt", "completion"): _from_completion,
-    ("instruction", "output"): _from_alpaca,
-}
-
-
 # ── the other columns ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _parsed(value: Any, where: str) -> Any:
-    """Return `value`, parsed where it is JSON in a string."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value or "{}")
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"broken JSON in a string: {error}", where=where, expected="JSON") from None
-
-
 def _tools(value: Any, where: str) -> list[dict[str, Any]] | None:
-    tools = _parsed(value, f"{where}: tools")
+    tools = parsed(value, f"{where}: tools")
     if tools in (None, [], {}):
         return None
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
@@ -224,6 +200,32 @@ def _meta(value: Any, where: str) -> dict[str, Any]:
 
 def _check_storable(row: ChatRow, where: str) -> None:
     """Refuse what JSON cannot hold: NaN, dates, half a surrogate pair."""
+    if _is_text_alone(row):
+        return
+    try:
+        held = [row.id, row.group, row.messages, row.tools, row.meta]
+        json.dumps(held, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):  # UnicodeEncodeError is a ValueError
+        _name_what_is_not_json(row, where)
+    try:
+        row.model_dump(mode="json")  # stops at a smaller depth than json does
+    except ValueError as error:
+        raise _not_json("the row", error, where) from None
+
+
+def _is_text_alone(row: ChatRow) -> bool:
+    """True for a row of nothing but sound text, which most are: JSON holds it."""
+    if row.tools is not None or row.meta:
+        return False
+    texts = [row.id, row.group, *(value for message in row.messages for value in message.values())]
+    try:
+        "".join(texts).encode()
+    except (TypeError, UnicodeEncodeError):  # TypeError: a value that is no text
+        return False
+    return all(type(key) is str and key.isascii() for message in row.messages for key in message)
+
+
+def _name_what_is_not_json(row: ChatRow, where: str) -> None:
     for name in ("id", "group", "messages", "tools", "meta"):
         try:
             json.dumps(getattr(row, name), ensure_ascii=False, allow_nan=False).encode()
@@ -231,10 +233,6 @@ def _check_storable(row: ChatRow, where: str) -> None:
             raise DataError(f"{name} has half of a surrogate pair", where=where, expected="valid Unicode") from None
         except (TypeError, ValueError, RecursionError) as error:
             raise _not_json(name, error, where) from None
-    try:
-        row.model_dump(mode="json")  # stops at a smaller depth than json does
-    except ValueError as error:
-        raise _not_json("the row", error, where) from None
 
 
 def _not_json(name: str, error: Exception, where: str) -> DataError:

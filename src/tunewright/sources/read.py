@@ -8,13 +8,14 @@ from pathlib import Path
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.fingerprint import sha256_file
 from tunewright.errors import DataError
+from tunewright.recipe.data_sections import CsvSource, ParquetSource
 from tunewright.recipe.sections import BfclSource, HubSource, JsonlSource
 from tunewright.sources.bfcl import PACKAGE, installed_version, read_bfcl
 from tunewright.sources.dropped import Dropped
+from tunewright.sources.files import read_file
 from tunewright.sources.hub import hub_identity, read_hub
-from tunewright.sources.jsonl import read_file
 
-AnySource = BfclSource | JsonlSource | HubSource
+AnySource = BfclSource | JsonlSource | ParquetSource | CsvSource | HubSource
 
 
 def read_source(source: AnySource) -> Iterator[ChatRow | Dropped]:
@@ -27,7 +28,9 @@ def read_source(source: AnySource) -> Iterator[ChatRow | Dropped]:
         case BfclSource():
             return read_bfcl(source.categories)
         case JsonlSource():
-            return read_file(Path(source.path), source.columns)
+            return read_file(Path(source.path), source.columns, form="jsonl")
+        case ParquetSource() | CsvSource():
+            return read_file(Path(source.path), source.columns, form=source.type, format=source.format)
         case HubSource():
             return read_hub(source)
 
@@ -37,7 +40,7 @@ def source_name(source: AnySource) -> str:
     match source:
         case BfclSource():
             return "bfcl"
-        case JsonlSource():
+        case JsonlSource() | ParquetSource() | CsvSource():
             return str(Path(source.path))
         case HubSource():
             return source.name
@@ -54,13 +57,18 @@ def source_identity(source: AnySource) -> str:
     match source:
         case BfclSource():
             return f"{PACKAGE}=={installed_version()}"
-        case JsonlSource():
-            return _file_identity(Path(source.path))
+        case JsonlSource() | ParquetSource() | CsvSource():
+            return file_identity(Path(source.path))
         case HubSource():
             return hub_identity(source)
 
 
-def _file_identity(path: Path) -> str:
+def file_identity(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        DataError: no such file.
+    """
     if not path.is_file():
         raise DataError("no such file", where=str(path), fix="check `path:` of the source")
     return sha256_file(path)

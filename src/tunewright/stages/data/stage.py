@@ -2,13 +2,14 @@
 
 reads    the sources of the section; the tokenizer of its model
 writes   train.jsonl, test.jsonl, samples.json (three train rows as pieces with their mask, for reports), and the
-         verdicts rows_left, groups_disjoint, answers_end_with_end_of_turn, every_row_trains
+         verdicts rows_left, groups_disjoint, answers_end_with_end_of_turn, every_row_trains, decontaminated; where the
+         last is not PASSED, overlaps.json with the pairs
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from tunewright.errors import DataError, ModelError
 from tunewright.gates.rows import answers_end_with_end_of_turn, every_row_trains, groups_disjoint, rows_left
 from tunewright.models.find import tokenizer_folder
 from tunewright.progress import task
+from tunewright.recipe.data_sections import Decontaminate
 from tunewright.recipe.sections import DataSection
 from tunewright.sources.dropped import Dropped
 from tunewright.sources.read import read_source, source_name
+from tunewright.stages.data.decontamination import GIVEN_AWAY, compare_with_evaluation
 from tunewright.stages.data.measure import MeasuredRow, measure, token_stats
 from tunewright.stages.data.split import held_out_groups
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 OVERLONG = "longer than max_tokens"
 NUM_SAMPLES = 3
 
@@ -44,12 +47,16 @@ def data(section: DataSection, out: Path, run: RunContext) -> Dataset:
     renderer = Renderer.from_folder(tokenizer_folder(_model(section)))
     rows, dropped = _read(section)
     fitting, overlong = _fit(_measured(rows, renderer), _limit(section, renderer), section.overlong)
-    counts = _counts(fitting, [*dropped, *overlong])
     held_out = held_out_groups([item.row.group for item in fitting], section.split.test, section.seed or 0)
     train = [item for item in fitting if item.row.group not in held_out]
     test = [item for item in fitting if item.row.group in held_out]
+    found = compare_with_evaluation([item.row for item in train], [item.row for item in test], Decontaminate())
+    train, given_away = _without(train, found.removed)
+    kept = [item for item in fitting if item.row.id not in found.removed]
+    counts = _counts(kept, [*dropped, *overlong, *given_away])
     _write(make_folder(out), train, test, renderer)
     _judge(run, train, test, counts, renderer)
+    run.judge(found.verdict(out))
     return Dataset(
         folder=out,
         train_rows=len(train),
@@ -129,6 +136,12 @@ def _overlong_error(long: Sequence[MeasuredRow], limit: int) -> DataError:
         expected=f"at most {limit:,} tokens (`max_tokens`, or the model's context)",
         fix="`overlong: drop` leaves such rows out and counts them; they are never cut",
     )
+
+
+def _without(rows: Sequence[MeasuredRow], ids: Collection[str]) -> tuple[list[MeasuredRow], list[tuple[str, str]]]:
+    """Return the rows but for those of `ids`, and (source, reason) of these."""
+    left = [item for item in rows if item.row.id not in ids]
+    return left, [(item.row.source, GIVEN_AWAY) for item in rows if item.row.id in ids]
 
 
 def _counts(rows: Sequence[MeasuredRow], dropped: Sequence[tuple[str, str]]) -> list[SourceCount]:

@@ -1,0 +1,158 @@
+"""The parts of a `data` section: files as sources, filters, and what the rows are compared with.
+
+Filters are applied in the order in which they are written. Each says in its string what it takes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FormatName = Literal["auto", "messages", "conversations", "hermes", "preference", "prompt", "alpaca", "text"]
+FORMAT_HELP: Final = "the format of its records; auto finds it by the columns that are there"
+Columns = dict[str, str]
+COLUMNS_HELP: Final = "where a field stands when it has another name: {messages: conversation}, {prompt: question}"
+
+
+class Part(BaseModel):
+    """Base of the parts here; as the base of all sections."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+# ── files as sources ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ParquetSource(Part):
+    """Rows from a Parquet file."""
+
+    type: Literal["parquet"]
+    path: str = Field(description="the file, taken from the folder of the recipe")
+    columns: Columns = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
+
+
+class CsvSource(Part):
+    """Rows from a CSV or TSV file with a header line."""
+
+    type: Literal["csv"]
+    path: str = Field(description="the file, taken from the folder of the recipe")
+    columns: Columns = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
+
+
+# ── filters ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PythonVersionFilter(Part):
+    """Python code in the answers must be of this version of the language."""
+
+    type: Literal["python_version"]
+    keep: Literal["3", "2"] = Field(default="3", description="the version whose rows stay")
+    broken: Literal["keep", "remove"] = Field(
+        default="remove", description="what to do with code that is of neither version"
+    )
+
+
+class QualityFilter(Part):
+    """Turns, lengths, repetition, refusals and damaged characters."""
+
+    type: Literal["quality"]
+    min_turns: int = Field(default=1, ge=1, description="fewest answers of the assistant")
+    max_turns: int | None = Field(default=None, ge=1, description="most answers of the assistant")
+    min_answer_chars: int = Field(default=1, ge=0, description="shortest last answer, its calls included")
+    max_answer_chars: int | None = Field(default=None, ge=1, description="longest last answer")
+    min_question_chars: int = Field(default=1, ge=0, description="shortest text of the user, all turns together")
+    alternate: bool = Field(default=True, description="take rows where two users or two assistants follow each other")
+    max_repetition: float = Field(
+        default=0.2, gt=0, le=1, description="largest share of an answer's words in repeated runs of ten"
+    )
+    refusals: Literal["keep", "remove"] = Field(
+        default="remove", description="answers that open with a refusal, or speak of themselves as an AI"
+    )
+
+
+class MojibakeFilter(Part):
+    """Text decoded with the wrong encoding: `â€™` for an apostrophe."""
+
+    type: Literal["mojibake"]
+    action: Literal["repair", "remove"] = Field(
+        default="repair", description="repair needs the extra `data`; a row that cannot be repaired is taken"
+    )
+
+
+class LanguageFilter(Part):
+    """The language that the row is written in, by py3langid (extra `data`)."""
+
+    type: Literal["language"]
+    keep: tuple[str, ...] = Field(min_length=1, description="two-letter codes of ISO 639-1: [en, de]")
+    least_letters: int = Field(
+        default=40, ge=1, description="a text with fewer letters tells no language, and its row stays"
+    )
+    least_confidence: float = Field(
+        default=0.5, ge=0, le=1, description="a language told with less is not trusted, and its row stays"
+    )
+
+
+class DuplicatesFilter(Part):
+    """Rows that say the same as an earlier one, messages and tools alike."""
+
+    type: Literal["duplicates"]
+    of: Literal["row", "question"] = Field(default="row", description="compare all messages, or the user's only")
+
+
+class NearDuplicatesFilter(Part):
+    """Rows that nearly say the same as an earlier one, by MinHash (extra `data`)."""
+
+    type: Literal["near_duplicates"]
+    threshold: float = Field(
+        default=0.8, ge=0.3, lt=1, description="Jaccard similarity of their runs of words from which rows are alike"
+    )
+    words: int = Field(default=3, ge=1, le=32, description="words in a run")
+    permutations: int = Field(default=128, ge=32, le=512, description="more are more exact and slower")
+
+
+Kind = Literal[
+    "private-key", "aws-key", "github-token", "openai-key", "anthropic-key", "huggingface-token", "google-key",
+    "slack-token", "stripe-key", "jwt", "password", "email", "phone", "card", "iban", "ssn",
+]  # fmt: skip
+
+
+class SecretsFilter(Part):
+    """Keys, tokens and passwords, and what tells who a person is."""
+
+    type: Literal["secrets"]
+    action: Literal["mask", "remove", "flag"] = Field(
+        default="mask", description="mask: `[email]` takes its place; flag: its kinds go to `meta.secrets`"
+    )
+    kinds: tuple[Kind, ...] = Field(default=(), description="what to look for; default: everything")
+
+
+class CustomFilter(Part):
+    """A function of yours: row in; True, False, a reason to take it, or the changed row out."""
+
+    type: Literal["custom"]
+    function: str = Field(pattern=r"^[\w.]+:[\w.]+$", description="`module:name`, from the current folder too")
+
+
+Filter = Annotated[
+    PythonVersionFilter
+    | QualityFilter
+    | MojibakeFilter
+    | LanguageFilter
+    | DuplicatesFilter
+    | NearDuplicatesFilter
+    | SecretsFilter
+    | CustomFilter,
+    Field(discriminator="type"),
+]
+
+
+class Decontaminate(Part):
+    """What training rows are compared with, beside the test rows of the same stage."""
+
+    against: tuple[str, ...] = Field(default=(), description="further files of evaluation rows, in any format")
+    action: Literal["fail", "remove"] = Field(
+        default="fail", description="fail shows the pairs and stops; remove takes the training rows, and counts them"
+    )

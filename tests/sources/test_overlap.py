@@ -1,0 +1,100 @@
+"""What gives an evaluation row away is found, by its kind; what only resembles it is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunewright.artifacts.dataset import ChatRow
+from tunewright.sources.overlap import EvaluationIndex
+
+LONG = (
+    "A farmer has seventeen sheep and all but nine of them run away during a storm at night, so how many sheep are "
+    "left for the farmer to bring to the market on the following morning when the gates open"
+)
+
+
+def row(text: str, answer: str = "Nine.", id: str = "t", call: str = "", tools: list | None = None) -> ChatRow:
+    said = {"role": "assistant", "content": answer}
+    if call:
+        said = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": call, "arguments": {}}}]}
+    return ChatRow(id=id, messages=[{"role": "user", "content": text}, said], tools=tools)
+
+
+def found(train: ChatRow, *tests: ChatRow) -> list[tuple[str, str]]:
+    return [(item.kind, item.test_id) for item in EvaluationIndex({"test": tests}).overlaps(train)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (LONG, "exact"),
+        (LONG.upper().replace(",", " ;") + "?!", "exact"),
+        ("Please answer this riddle for me if you can: " + LONG + ". Thank you, and explain your steps.", "8-gram"),
+        (LONG.replace("storm", "fire"), "8-gram"),
+    ],
+)
+def test_copies_are_found_whatever_is_around_them_or_changed_a_little(text, kind):
+    assert found(row(text, "Other answer"), row(LONG)) == [(kind, "t")]
+
+
+def test_json_in_another_order_is_the_same_json():
+    one, two = 'Fill the form {"name": "Ann", "age": 30.0} please', 'Fill the form { "age": 30, "name": "Ann" } please'
+    assert found(row(one), row(two)) == [("json", "t")]
+    assert found(row(one.replace("30.0", "31")), row(two)) == []
+
+
+def test_a_near_copy_with_words_changed_all_over_is_found_by_its_runs():
+    words = [f"word{n}" for n in range(40)]
+    changed = [*words]
+    changed[5] = "other"
+    tests = row(" ".join(words))
+    assert found(row(" ".join(changed)), tests) != []
+    scattered = ["other" if n % 9 == 4 else word for n, word in enumerate(words)]
+    assert found(row(" ".join(scattered)), tests) == []
+
+
+def test_questions_of_one_template_are_different_questions():
+    def ask(n: int) -> str:
+        return (
+            f"You are given a sum. Work it out step by step and write the result at the end. What is {n} plus {n * 3}?"
+        )
+
+    tests = [row(ask(n), str(4 * n), id=f"t{n}") for n in range(30)]
+    for n in range(100, 140):
+        assert found(row(ask(n), str(4 * n)), *tests) == []
+    assert found(row(ask(7), "28"), *tests) == [("exact", "t7")]
+
+
+def test_a_short_question_counts_only_with_its_answer():
+    asked, answered = "Who wrote Faust?", "Goethe wrote it."
+    assert found(row(asked, answered), row("who wrote FAUST", answered)) == [("exact", "t")]
+    assert found(row(asked, answered), row(asked, "Marlowe did, before Goethe.")) == []
+
+
+def test_a_greeting_gives_nothing_away():
+    assert found(row("Hi", "Hello!"), row("hi", "Hello!")) == []
+
+
+def test_the_same_words_for_another_function_are_another_task():
+    index = EvaluationIndex({"test": [row(LONG, call="count_sheep")]})
+    assert list(index.overlaps(row(LONG, call="add"))) == []
+    assert index.same_words_other_task(row(LONG, call="add")) == 1
+    assert [item.kind for item in index.overlaps(row(LONG, call="count_sheep"))] == ["exact"]
+
+
+def test_a_call_gives_away_its_text_form_but_not_an_answer_that_calls_nothing_though_it_might():
+    calling = row(LONG, call="count_sheep", tools=[{"name": "count_sheep"}])
+    in_text, declining = row(LONG, '{"name": "count_sheep"}'), row(LONG, "None can.", tools=[{"name": "add"}])
+    assert found(in_text, calling) == [("exact", "t")]
+    assert found(declining, calling) == found(calling, declining) == []
+    assert found(declining, declining) == [("exact", "t")]
+
+
+def test_a_text_without_a_word_gives_nothing_away():
+    assert found(row("???"), row("!!!")) == []
+
+
+def test_every_set_is_named_with_its_row():
+    index = EvaluationIndex({"a": [row(LONG, id="1")], "b": [row(LONG, id="2")]})
+    assert [(item.test_set, item.test_id) for item in index.overlaps(row(LONG))] == [("a", "1"), ("b", "2")]
+    assert len(index) == 2
