@@ -92,3 +92,10 @@ def test_a_long_curve_is_thinned_but_keeps_its_ends():
 
 def test_a_flat_curve_is_drawn():
     assert elements(charts.curve([(1, 0.5), (2, 0.5)], ident="x", label="x"), "main")
+
+
+def test_a_tug_draws_losses_to_the_left_and_gains_to_the_right_of_the_middle():
+    svg = charts.tug(0.5, 1.0, "3 better <&> 1 worse")
+    assert '<rect class="lost" x="25.0%" y="2" height="10" width="25.0%"/>' in svg
+    assert '<rect class="gained" x="50%" y="2" height="10" width="50.0%"/>' in svg
+    assert "3 better &lt;&amp;&gt; 1 worse" in svg

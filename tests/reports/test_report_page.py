@@ -8,7 +8,7 @@ from sample_run import HOSTILE, SampleRun, complete_run
 from tunewright.artifacts.files import read_json
 from tunewright.artifacts.verdict import judge
 from tunewright.reports import words
-from tunewright.reports.parts import CURVES
+from tunewright.reports.parts import CURVES, PARTS
 from tunewright.reports.report import write_report
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -186,7 +186,7 @@ def test_what_did_not_run_is_left_out_with_a_line_why(sample, stages, present, a
     page = Page(html)
     sections = {attributes["id"] for tag, attributes in page.tags if tag == "section"}
     assert set(present) <= sections and not set(absent) & sections
-    assert page.said.count("is left out:") == 8 - len(sections)
+    assert page.said.count("is left out:") == len(PARTS) - len(sections)
 
 
 def test_a_run_without_compare_shows_its_measures_and_claims_nothing(sample):
@@ -222,3 +222,34 @@ def test_headings_and_charts_can_be_read_without_eyes(run):
                if tag == "svg" and attributes.get("class"))  # fmt: skip
     labelled = [attributes["aria-labelledby"] for tag, attributes in page.tags if tag == "section"]
     assert set(labelled) <= page.ids()
+
+
+def test_every_pair_of_three_systems_is_set_against_each_other(run):
+    rows = [row for row in Page(page_of(run)).rows if "Holm" not in row]
+    assert any(row.split()[0] == "tuned" and row.count("better") == 2 for row in rows)
+
+
+def test_what_moved_is_told_by_failure_and_tool_with_rows_to_open(run):
+    page = Page(page_of(run))
+    assert any(row.startswith("no call") and "76% → 0%" in row for row in page.rows)
+    assert any(row.startswith("get_weather") for row in page.rows)
+    buttons = {attributes["data-open"] for tag, attributes in page.tags if "data-open" in attributes}
+    assert buttons <= {row["id"] for row in embedded(page_of(run))["browser"]["rows"]}
+    assert buttons
+
+
+def test_how_answers_were_made_is_told_for_each_evaluation(run):
+    said = Page(page_of(run)).said
+    assert said.count("greedy, up to 96 tokens") == 3
+    assert said.count("said before it ran 150 rows in 40 groups can show") == 3
+
+
+def test_an_answer_that_could_not_be_scored_is_no_wrong_one(sample):
+    rows = sample.scored["after"]
+    sample.scored["after"] = [rows[0].model_copy(update={"error": "the server timed out", "scores": {}}), *rows[1:]]
+    for stage in ("data", "before", "before-few-shot", "sft", "after"):
+        getattr(sample, stage)() if stage in ("data", "sft") else sample.evaluate(stage)
+    first = embedded(page_of(sample.run))["browser"]["rows"][0]
+    assert first["outcome"] is None
+    assert first["answers"][-1]["class"] == "not scored"
+    assert first["answers"][-1]["reason"] == "the server timed out"

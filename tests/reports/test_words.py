@@ -94,3 +94,10 @@ def test_what_is_not_shown_is_not_called_better_or_worse():
 
 def test_what_a_terminal_would_obey_is_shown_by_name():
     assert words.printable("a\x1b[31m\u202eb\n\tc") == "a⟨U+001B⟩[31m⟨U+202E⟩b\n\tc"
+
+
+def test_what_is_no_rate_is_said_as_a_number():
+    rate, number = words.Unit.of((0.0, 0.48)), words.Unit.of((12.34, 9.1))
+    assert [rate.value(0.48), rate.difference(-0.1), rate.interval(0.1, 0.2)] == ["48%", "−10 points", "10 to 20"]
+    assert [number.value(12.34), number.difference(2.5), number.difference(-2.5)] == ["12.3", "+2.5", "−2.5"]
+    assert number.interval(-3.21, 0.5) == "−3.21 to 0.5"

@@ -31,10 +31,15 @@ def embed(value: Any) -> str:
 
 
 def failure_class(row: ScoreRow, metric: str) -> str:
-    """Return the class of a failure, which opens the reason; `right` for a row with full marks."""
+    """Return the class of a failure; `right` for a row with full marks, `not scored` for one with an error.
+
+    Older score files have the class at the head of the reason.
+    """
+    if row.error is not None:
+        return "not scored"
     if row.scores.get(metric, 0.0) >= 1:
         return "right"
-    return row.reason.partition(":")[0].strip() or "wrong"
+    return row.failure or row.reason.partition(":")[0].strip() or "wrong"
 
 
 def outcome(baseline: ScoreRow, candidate: ScoreRow, metric: str) -> str | None:
@@ -76,7 +81,7 @@ def _row(answers: Sequence[ScoreRow], metric: str, compared: bool) -> dict[str, 
 def _answer(row: ScoreRow, metric: str) -> dict[str, Any]:
     return {
         "text": row.answer,
-        "reason": row.reason,
+        "reason": row.error or row.reason,
         "class": failure_class(row, metric),
         "scores": {name: round(value, 4) for name, value in row.scores.items()},
         "cut": row.finish == "length",

@@ -17,6 +17,7 @@ from tunewright.reports.words import significant
 
 LANE_HEIGHT = 26
 CURVE_HEIGHT = 150
+TINY = 1e-300  # below this arithmetic runs out of digits
 MOST_POINTS = 600  # about one a pixel of the widest plot: more makes the page heavy and the line no truer
 
 
@@ -46,8 +47,9 @@ def around_zero(values: Sequence[float]) -> Scale:
 def ticks(low: float, high: float, at_most: int = 4) -> list[float]:
     """Return round numbers (1, 2, 2.5 or 5 times a power of ten) that cover `low` to `high`, the ends included."""
     size = max(abs(low), abs(high))
-    if high - low <= 1e-6 * size:  # flat, or as good as: ticks would be equal after rounding
-        low, high = low - (size / 2 or 0.5), high + (size / 2 or 0.5)
+    if high - low <= 1e-6 * size or size < TINY:  # flat, or as good as: ticks would be equal after rounding
+        spare = size / 2 if size >= TINY else 0.5
+        low, high = low - spare, high + spare
     rough = (high - low) / at_most
     power: float = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
@@ -189,4 +191,22 @@ def bar(share: float, label: str) -> str:
     return (
         f'<svg class="bar" width="100%" height="10" role="img" aria-label="{escape(label)}">'
         f'<rect x="0" y="1" height="8" width="{width}%"/></svg>'
+    )
+
+
+def tug(left: float, right: float, label: str) -> str:
+    """Return two bars from a line in the middle: what was lost to the left, what was gained to the right.
+
+    Args:
+        left: length of the left bar, as a share (0 to 1) of its half.
+        right: that of the right one.
+        label: what a screen reader says, and the tool tip.
+    """
+    lost, gained = (round(50 * min(max(share, 0.0), 1.0), 2) for share in (left, right))
+    return (
+        f'<svg class="tug" width="100%" height="14" role="img" aria-label="{escape(label)}">'
+        f"<title>{escape(label)}</title>"
+        f'<rect class="lost" x="{round(50 - lost, 2)}%" y="2" height="10" width="{lost}%"/>'
+        f'<rect class="gained" x="50%" y="2" height="10" width="{gained}%"/>'
+        '<line class="zero" x1="50%" x2="50%" y1="0" y2="100%"/></svg>'
     )

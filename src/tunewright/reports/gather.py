@@ -149,7 +149,7 @@ class Story:
         if self.comparison:
             return self.comparison.main_metric
         last = [*self.scores.values()][-1:]
-        return next((MAIN_METRIC.get(scores.suite, scores.summary[0].metric) for scores in last), "")
+        return next((_main_metric(scores) for scores in last), "")
 
     @cached_property
     def judged(self) -> list[Judged]:
@@ -200,6 +200,11 @@ class Story:
 
     def _is_trained(self, model: str) -> bool:
         return any(stage.id == model and stage.kind == "sft" for stage in self.stages)
+
+
+def _main_metric(scores: Scores) -> str:
+    first = next((summary.metric for summary in scores.summary), "")
+    return scores.main_metric or MAIN_METRIC.get(scores.suite, first)
 
 
 def main_test(comparison: Comparison, tests: list[PairedTest] | None = None) -> PairedTest:

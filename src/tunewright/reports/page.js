@@ -269,6 +269,20 @@
     if (event.key === "j") go(state.at + 1);
     if (event.key === "k") go(state.at - 1);
   });
+  /** Show a row that another part of the page names, whatever the filters say. */
+  const open = (index) => {
+    Object.assign(state, { outcome: "all", failure: "", source: "", find: "" });
+    document.querySelector('#outcomes [value="all"]').checked = true;
+    for (const id of ["by-class", "by-source", "find"]) $(id).value = "";
+    filter();
+    go(state.visible.indexOf(index));
+    $("row").scrollIntoView({ block: "center" });
+  };
+  for (const button of document.querySelectorAll("[data-open]")) {
+    const index = rows.findIndex((row) => row.id === button.dataset.open);
+    button.disabled = index < 0;
+    button.addEventListener("click", () => open(index));
+  }
   $("browser").hidden = false;
   filter();
 })();

@@ -6,7 +6,7 @@ in the order of the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from tunewright.artifacts.scores import MetricSummary, Scores
 from tunewright.artifacts.verdict import Status
 from tunewright.errors import DataError
 from tunewright.reports import answers, charts, words
+from tunewright.reports.differences import answering, changed, matrix
 from tunewright.reports.gather import Story
 from tunewright.reports.samples import read_samples, stretches
 from tunewright.reports.uncertainty import uncertainty
@@ -92,8 +93,8 @@ def _measured(story: Story) -> dict[str, Any] | str:
     metrics = _metric_order(story, story.scores[ids[-1]])
     return {
         "metrics": [_metric_chart(story, metric, ids) for metric in metrics],
-        "axis": Markup(charts.axis(charts.RATES, (0, 0.25, 0.5, 0.75, 1), ("0%", "25%", "50%", "75%", "100%"))),
         "tables": [table for key, comparison in story.comparisons.items() for table in _tables(story, key, comparison)],
+        "matrix": matrix(story, story.comparison) if story.comparison else None,
         "main": story.main_metric,
         "compared": story.comparison is not None,
     }
@@ -127,19 +128,36 @@ def _metric_chart(story: Story, metric: str, ids: list[str]) -> dict[str, Any]:
     }
     same_rows = len({summary.num_rows for summary in found.values()}) == 1
     last = [*found.values()][-1]
+    scale, axis, unit = _scale_of(found.values())
     return {
         "metric": metric,
         "denominator": f"{last.denominator}, n = {words.count(last.num_rows)}" if same_rows else last.denominator,
-        "lanes": [_lane(story, stage_id, summary, same_rows) for stage_id, summary in found.items()],
+        "lanes": [_lane(story, stage_id, summary, same_rows, scale, unit) for stage_id, summary in found.items()],
+        "axis": Markup(axis),
+        "is_rate": unit.is_rate,
     }
 
 
-def _lane(story: Story, stage_id: str, summary: MetricSummary, same_rows: bool) -> dict[str, Any]:
-    label, value = story.label(stage_id), words.percent(summary.value)
-    spread = words.interval(summary.low, summary.high)
+def _scale_of(summaries: Iterable[MetricSummary]) -> tuple[charts.Scale, str, words.Unit]:
+    """Return the scale of a metric, its axis and its unit: 0 to 100% for rates, else round numbers."""
+    ends = [end for summary in summaries for end in (summary.low, summary.high)]
+    unit = words.Unit.of(ends)
+    if unit.is_rate:
+        at = [0.0, 0.25, 0.5, 0.75, 1.0]
+        return charts.RATES, charts.axis(charts.RATES, at, [words.percent(x) for x in at]), unit
+    at = charts.value_ticks([(0, end) for end in ends])
+    scale = charts.Scale(at[0], at[-1])
+    return scale, charts.axis(scale, at, [words.significant(x) for x in at]), unit
+
+
+def _lane(
+    story: Story, stage_id: str, summary: MetricSummary, same_rows: bool, scale: charts.Scale, unit: words.Unit
+) -> dict[str, Any]:
+    label, value = story.label(stage_id), unit.value(summary.value)
+    spread = unit.interval(summary.low, summary.high)
     spoken = f"{label}: {words.metric_label(summary.metric)} {value}, 95% interval {spread}"
     role = _role(story, stage_id)
-    svg = charts.whisker(summary.value, summary.low, summary.high, scale=charts.RATES, label=spoken, role=role)
+    svg = charts.whisker(summary.value, summary.low, summary.high, scale=scale, label=spoken, role=role)
     return {
         "label": label,
         "role": role,
@@ -153,7 +171,8 @@ def _lane(story: Story, stage_id: str, summary: MetricSummary, same_rows: bool) 
 def _tables(story: Story, stage_id: str, comparison: Comparison) -> list[dict[str, Any]]:
     """One paired table against the baseline, and one against each further baseline, on one scale."""
     sides = [(comparison.baseline, comparison.tests), *((side.baseline, side.tests) for side in comparison.beside)]
-    scale = charts.around_zero([end for _, tests in sides for test in tests for end in test.interval])
+    rates = [test for _, tests in sides for test in tests if words.unit_of(test).is_rate]
+    scale = charts.around_zero([end for test in rates for end in test.interval])
     several = len(story.comparisons) > 1
     return [
         {
@@ -162,6 +181,7 @@ def _tables(story: Story, stage_id: str, comparison: Comparison) -> list[dict[st
             "confidence": words.percent(comparison.confidence),
             "tests": [_tested(test, scale) for test in sorted(tests, key=lambda t: t.metric != comparison.main_metric)],
             "how": words.join_words(dict.fromkeys(test.test for test in tests)),
+            "unscored": max(test.unscored for test in tests) if tests else 0,
             "axis": Markup(_points_axis(scale)),
         }
         for baseline, tests in sides
@@ -176,11 +196,11 @@ def _points_axis(scale: charts.Scale) -> str:
 
 
 def _tested(test: PairedTest, scale: charts.Scale) -> dict[str, Any]:
-    low, high = test.interval
-    spoken = f"difference {words.points(test.difference)}, interval {words.interval(low, high)}"
+    (low, high), unit = test.interval, words.unit_of(test)
+    spoken = f"difference {unit.difference(test.difference)}, interval {unit.interval(low, high)}"
     role = test.verdict.replace(" ", "-")
-    svg = charts.whisker(test.difference, low, high, scale=scale, label=spoken, role=role)
-    return {"test": test, "svg": Markup(svg), "badge": (role, *BADGES[test.verdict])}
+    svg = charts.whisker(test.difference, low, high, scale=scale, label=spoken, role=role) if unit.is_rate else ""
+    return {"test": test, "unit": unit, "svg": Markup(svg), "badge": (role, *BADGES[test.verdict])}
 
 
 # ── training ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -343,10 +363,12 @@ def _stage_speed(story: Story, stage_id: str) -> str:
 
 PARTS: tuple[tuple[str, str, Builder], ...] = (
     ("measured", "Before and after", _measured),
+    ("changes", "What got better, what got worse", changed),
     ("training", "Training", _training),
     ("answers", "The answers, row by row", _answers),
     ("samples", "What it was trained on", _samples),
     ("data", "Data", _data),
+    ("answering", "How the answers were made", answering),
     ("gates", "Gates", _gates),
     ("provenance", "Provenance", _provenance),
     ("cost", "Cost", _cost),

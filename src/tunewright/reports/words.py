@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tunewright.artifacts.comparison import Outcome, PairedTest
@@ -16,7 +17,17 @@ from tunewright.progress import clock
 MINUS = "−"
 SMALLEST_P = 1e-12  # below this a p-value says no more than "certain, if the assumptions hold"
 
-SKILLS = {"tool-calls": "calls tools", "exact-match": "answers"}
+SKILLS = {
+    "tool-calls": "calls tools",
+    "exact-match": "answers",
+    "extraction": "extracts",
+    "instructions": "follows instructions",
+    "multiple-choice": "answers",
+    "multiple-choice-letter": "answers",
+    "reasoning-gym": "reasons",
+    "ranking": "ranks",
+    "perplexity": "predicts text",
+}
 """What a model does in a suite, as a verb."""
 
 CHOICES: dict[str, str] = {"better": "keep", "worse": "drop", "not shown": "not shown"}
@@ -59,6 +70,37 @@ def points(difference: float) -> str:
 def interval(low: float, high: float) -> str:
     """Return an interval of rates, or of their differences, in percent or points without the unit: `40 to 56`."""
     return f"{decimal(100 * low)} to {decimal(100 * high)}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How the scores of a metric are said: as rates in percent and points, or as plain numbers."""
+
+    is_rate: bool
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Unit:
+        """Return that of a metric with these values: what leaves [0, 1], as a perplexity does, is no rate."""
+        return cls(all(0 <= value <= 1 for value in values))
+
+    def value(self, score: float) -> str:
+        """Return a score: `48%`, `12.3`."""
+        return percent(score) if self.is_rate else significant(score)
+
+    def difference(self, difference: float) -> str:
+        """Return a difference of two scores with its sign: `+48 points`, `+1.2`."""
+        if self.is_rate:
+            return points(difference)
+        return ("+" if difference > 0 else "") + significant(difference)
+
+    def interval(self, low: float, high: float) -> str:
+        """Return an interval of scores, or of their differences, without a unit."""
+        return interval(low, high) if self.is_rate else f"{significant(low)} to {significant(high)}"
+
+
+def unit_of(test: PairedTest) -> Unit:
+    """Return how the numbers of a paired test are said."""
+    return Unit.of((test.baseline, test.candidate))
 
 
 def p_value(p: float) -> str:
@@ -120,10 +162,11 @@ def model_name(model: str) -> str:
 
 def evidence(test: PairedTest, confidence: float) -> str:
     """Return the numbers of one paired test: `+48 points, 95% interval 40 to 56, p < 1e-12, n = 150`."""
+    unit = unit_of(test)
     return ", ".join(
         (
-            points(test.difference),
-            f"{percent(confidence)} interval {interval(*test.interval)}",
+            unit.difference(test.difference),
+            f"{percent(confidence)} interval {unit.interval(*test.interval)}",
             p_value(test.p_value),
             f"n = {count(test.num_rows)}",
         )
@@ -132,7 +175,8 @@ def evidence(test: PairedTest, confidence: float) -> str:
 
 def change(test: PairedTest) -> str:
     """Return `args exact 0% → 48%`."""
-    return f"{metric_label(test.metric)} {percent(test.baseline)} → {percent(test.candidate)}"
+    unit = unit_of(test)
+    return f"{metric_label(test.metric)} {unit.value(test.baseline)} → {unit.value(test.candidate)}"
 
 
 def claim(test: PairedTest, verdict: Outcome, *, model: str, suite: str) -> str:
@@ -157,7 +201,7 @@ def beside_sentence(test: PairedTest, baseline: str, confidence: float) -> str:
 
 def power_sentence(test: PairedTest) -> str:
     """Return what this many rows could have shown."""
-    least = points(test.least_detectable).lstrip("+")
+    least = unit_of(test).difference(test.least_detectable).lstrip("+")
     return f"{plural(test.num_rows, 'row')} like these show a true difference of {least} or more with 80% power."
 
 
