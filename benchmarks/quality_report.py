@@ -18,8 +18,9 @@ from typing import Any
 
 from benchmarks.report import file_stem, told_machine
 from tunewright.artifacts.files import make_folder, write_json, write_text
+from tunewright.stats.corrections import holm
 from tunewright.stats.intervals import mean_interval
-from tunewright.stats.paired import holm, newcombe_paired, permutation_p
+from tunewright.stats.paired import newcombe_paired, permutation_p
 
 NONE = "none"
 CONFIDENCE = 0.95

@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import LoraConfig
@@ -32,15 +33,17 @@ from tunewright.sources.read import read_source
 from tunewright.stages.data.split import held_out_groups
 from tunewright.stages.sft.batches import plan_order
 from tunewright.stages.sft.trainer import EntropySFTTrainer
+from tunewright.stats.corrections import holm
 from tunewright.stats.intervals import rate_interval
-from tunewright.stats.paired import holm, mcnemar_exact, newcombe_paired, permutation_p
+from tunewright.stats.paired import difference_interval, mcnemar_by_group, permutation_p
 from tunewright.suites.tool_calls import score_tool_calls
 
 SEED = 7
 MAX_TOKENS, TEST_ROWS = 384, 150
 BATCH, LEARNING_RATE = 4, 1e-3
 WEIGHTING = EntropyConfig(type="linear", floor=0.2)
-METRICS = ("valid_json", "name_match", "args_exact", "call_f1")
+METRICS = ("valid_json", "name_match", "args_exact", "call_f1", "schema_valid", "arg_f1", "called", "args_bfcl")
+GRADED = ("call_f1", "arg_f1")  # the others are 0 or 1
 
 warnings.simplefilter("ignore", FutureWarning)
 
@@ -115,28 +118,21 @@ def train(folder: Path, renderer: Renderer, rows: list, steps: int, out: Path):
 
 
 # ── 4. compare ──────────────────────────────────────────────────────────────────────────────────────────────────────
-# The same rows before and after: only rows that changed sides speak.
+# The same rows before and after: only rows that changed sides speak, and rows of one function speak together.
 def compare(before: list[dict], after: list[dict], groups: list[str]) -> dict[str, dict]:
     tests = {}
     for metric in METRICS:
-        old, new = [s[metric] for s in before], [s[metric] for s in after]
-        gained, lost = (
-            sum(n > o for o, n in zip(old, new, strict=True)),
-            sum(n < o for o, n in zip(old, new, strict=True)),
-        )
+        old, new = (np.array([scores[metric] for scores in side]) for side in (before, after))
         tests[metric] = {
-            "baseline": sum(old) / len(old),
-            "candidate": sum(new) / len(new),
-            "gained": gained,
-            "lost": lost,
+            "baseline": float(old.mean()),
+            "candidate": float(new.mean()),
+            "gained": int((new > old).sum()),
+            "lost": int((new < old).sum()),
+            "interval": difference_interval(old, new, groups),
+            "p_value": (
+                permutation_p(new - old, groups, SEED) if metric in GRADED else mcnemar_by_group(new - old, groups)
+            ),
         }
-        if metric == "call_f1":
-            p = permutation_p([n - o for o, n in zip(old, new, strict=True)], groups, SEED)
-        else:
-            both = sum(o == n == 1 for o, n in zip(old, new, strict=True))
-            p = mcnemar_exact(gained, lost)
-            tests[metric]["interval"] = newcombe_paired(both, gained, lost, len(old) - both - gained - lost)
-        tests[metric]["p_value"] = p
     for metric, p in zip(tests, holm([t["p_value"] for t in tests.values()]), strict=True):
         tests[metric]["p_value"] = p
     return tests

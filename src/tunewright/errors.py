@@ -3,6 +3,7 @@
     TunewrightError                     exit code
     ├── UserError                       2   what the user wrote or pointed at is wrong
     │   ├── RecipeError                     the recipe: all its problems at once, each with file:line:column
+    │   │   └── SuiteError                  a suite's file or its options (suites/options.py)
     │   ├── DataError                       a row or a file of rows
     │   ├── ModelError                      a model, its tokenizer or its chat template
     │   ├── PairingError                    two score files that do not score the same rows

@@ -316,7 +316,8 @@ def _gate_failed(stage: Planned, verdicts: list[Verdict], run: RunFolder) -> Gat
 def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, context: RunContext) -> Artifact:
     """Call the stage's function with the artifacts that its section names."""
     function = getattr(import_module(KINDS[stage.kind]), stage.kind)
-    given: dict[str, Any] = {}
+    no_rows = getattr(stage.section, "rows", ()) is None  # the stage is told so: its suite brings its own
+    given: dict[str, Any] = {"rows": None} if no_rows else {}
     for field, refs in stage.references.items():
         values = {ref: _resolve(ref, artifacts) for ref in refs}
         if field == "beside":

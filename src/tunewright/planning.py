@@ -8,6 +8,7 @@ makes    a list of `Planned`, in the recipe's order
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -17,19 +18,29 @@ from tunewright.artifacts.record import Record
 from tunewright.models.find import model_identity
 from tunewright.models.precision import resolve_precision
 from tunewright.recipe.links import reference_fields
-from tunewright.recipe.sections import DataSection, Recipe, StageSection
+from tunewright.recipe.sections import DataSection, DryRunSection, EvaluateSection, Recipe, StageSection
 from tunewright.sources.read import source_identity
+from tunewright.suites.identity import suite_identity
 
 KINDS: dict[str, str] = {
     "data": "tunewright.stages.data.stage",
     "evaluate": "tunewright.stages.evaluate.stage",
+    "dry_run": "tunewright.stages.dry_run.stage",
     "sft": "tunewright.stages.sft.stage",
     "compare": "tunewright.stages.compare.stage",
 }
 """stage kind -> the module that holds a function of that name, and its CODE_VERSION"""
 
-NO_IDENTITY = {"id", "save_every", "trackers"}
-"""fields that do not change a result: a name, how often to save, where else to send the metrics"""
+NO_IDENTITY: dict[str, Any] = {
+    "id": True,
+    "save_every": True,
+    "trackers": True,
+    "endpoint": {
+        "api_key_env", "limit_field", "concurrency", "timeout_seconds", "price", "budget_usd", "budget_tokens"
+    },
+    "server": {"python", "concurrency"},
+}  # fmt: skip
+"""fields that do not change a result: a name, how often to save, where else to send the metrics, how to reach whom"""
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,10 @@ def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> 
         found["model"] = model_identity(model)
     if hasattr(section, "precision"):
         found["precision"] = resolve_precision(section.precision)
+    if isinstance(section, EvaluateSection):
+        found |= suite_identity(section.suite, section.options)
+    if isinstance(section, DryRunSection):
+        found |= suite_identity("", {"grader": section.grader, "answers": section.answers})
     if isinstance(section, DataSection):
         found |= {f"sources.{number}": source_identity(source) for number, source in enumerate(section.sources)}
     return found
@@ -128,21 +143,33 @@ def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> 
 
 def identity_of(section: StageSection) -> dict[str, Any]:
     """Return the fields of a section that change its result: not its name, not a path, not how often to save."""
-    value = section.model_dump(mode="json", exclude=NO_IDENTITY)
+    value = _without(section.model_dump(mode="json"))
     for source in value.get("sources", ()):
         source.pop("path", None)
     return value
 
 
+def _without(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section as JSON without the fields that change no result."""
+    kept = {}
+    for key, value in section.items():
+        left_out = NO_IDENTITY.get(key)
+        if isinstance(left_out, set) and isinstance(value, Mapping):
+            kept[key] = {name: inner for name, inner in value.items() if name not in left_out}
+        elif left_out is not True:
+            kept[key] = value
+    return kept
+
+
 def differences(record: Record, stage: Planned) -> list[str]:
     """Return what differs between a finished stage and a planned one, field by field: `steps: 12 -> 4`."""
     old = {
-        "section": {key: value for key, value in record.section.items() if key not in NO_IDENTITY},
+        "section": _without(record.section),
         "inputs": {ref: value.fingerprint for ref, value in record.inputs.items()},
         "external": record.external,
         "code_version": record.code_version,
     }
-    new = {**stage.identity(), "section": stage.section.model_dump(mode="json", exclude=NO_IDENTITY)}
+    new = {**stage.identity(), "section": _without(stage.section.model_dump(mode="json"))}
     new.pop("kind")
     found = [text.removeprefix("section.") for text in differing_fields(old, new)]
     return [f"{text.split(':')[0]} is new" if text.startswith("inputs.") else text for text in found]

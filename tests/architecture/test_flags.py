@@ -4,25 +4,49 @@ from tunewright.cli.main import VERBS, command_of
 from tunewright.recipe.explain import entries
 
 FLAGS = {
+    "--all",
     "--allow",
+    "--answer",
+    "--answers",
+    "--by-position",
+    "--cluster",
+    "--cluster-size",
+    "--column",
+    "--confidence",
     "--dataset",
+    "--discordance",
     "--entropy-aware",
     "--epochs",
+    "--filter",
     "--force",
+    "--format",
     "--help",
+    "--icc",
+    "--item",
     "--json",
+    "--kind",
     "--limit",
     "--model",
     "--name",
     "--open",
     "--output",
+    "--port",
+    "--power",
+    "--processes",
+    "--python",
+    "--rows",
+    "--seed",
     "--set",
+    "--space",
     "--static",
     "--steps",
+    "--test",
     "--tokens",
+    "--trials",
 }
-# `init` and `finetune` write a recipe: there these words are what the new recipe shall say.
-WRITERS = {"init", "finetune"}
+# `init` and `finetune` write a recipe: there these words are what the new recipe shall say. The others read none: what
+# they are given on the command line stands in no recipe.
+WRITERS = {"init", "finetune", "eval", "tune", "power", "grade", "server", "data"}
 
 
 def flags_of(verb: str) -> set[str]:

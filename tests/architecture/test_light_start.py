@@ -10,7 +10,9 @@ from tunewright.cli.main import VERBS
 
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 NUMERIC = ("numpy", "scipy", "pandas")
-NO_TORCH = ("init", "check", "show", "report", "compare", "journal", "schema")
+NO_TORCH = (
+    "init", "check", "show", "report", "compare", "journal", "schema", "eval", "tune", "power", "grade", "server"
+)  # fmt: skip
 
 
 def modules_after(code: str, cwd=None) -> set[str]:

@@ -55,6 +55,8 @@ def in_properties(value, rules, schema, path):
 
 def in_others(value, rule, schema, path):
     others = [key for key in value if key not in schema.get("properties", {})] if isinstance(value, dict) else []
+    if rule is True:
+        return []
     return (
         [f"{path}.{k}" for k in others]
         if rule is False

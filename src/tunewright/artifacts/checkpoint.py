@@ -8,6 +8,7 @@ checkpoints/    what a killed run resumes from; removed when the stage is done
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,3 +48,13 @@ class Trained(Artifact):
         tokens (so far), tokens_per_second, seconds (so far).
         """
         return [row for _, row in read_jsonl(self.folder / "metrics.jsonl")]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that a person names on the command line: what an evaluation needs of a `Trained`."""
+
+    base_model: str
+    base_identity: str
+    adapter: Path
+    adapter_sha256: str

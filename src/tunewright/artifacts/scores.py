@@ -1,6 +1,7 @@
 """Scores of one model on one set of rows: the result of `evaluate`.
 
-`scores.jsonl` has a line a row. `summary` has a rate and its interval for every metric of the suite.
+`scores.jsonl` has a line an answer. `summary` has a value and its interval for every metric of the suite. An answer
+that could not be had, or not be scored, has an `error` and no scores: it counts in no metric and is never a zero.
 """
 
 from __future__ import annotations
@@ -15,33 +16,67 @@ from tunewright.artifacts.files import read_jsonl
 
 
 class ScoreRow(BaseModel):
-    """One answered and scored row."""
+    """One answered and scored row; with `repeats` above 1, one answer of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
+    """of the answer: the row's id, and `ROW#2` for its third answer"""
     group: str
+    """the cluster; answers to one row are of one cluster"""
     source: str
     question: str
     """the last user message, for people"""
     reference: str
     """the right answer as text, for people"""
     answer: str
-    """raw text of the model, end-of-turn removed"""
+    """raw text of the model, end-of-turn removed; of a suite that asks for log-probabilities, these as JSON"""
     parsed: Any = None
     """what the suite read out of the answer"""
     scores: dict[str, float]
-    """metric -> score in [0, 1]; a row outside a metric's denominator lacks that metric"""
+    """metric -> score, mostly in [0, 1]; a row outside a metric's denominator lacks that metric, and so does one with
+    an error"""
     reason: str
     """why it scored so, one line: the failure class first"""
+    failure: str = ""
+    """the failure class, of the suite's closed list; empty where the answer is right"""
+    error: str | None = None
+    """why there is no score: the backend gave no answer, or the scorer failed"""
     prompt_sha256: str
-    """hash of the row's prompt token ids without worked examples: what pairs rows"""
+    """hash of the row's prompt token ids, without the worked examples, system text and template settings of the stage:
+    what pairs rows"""
+    row_sha256: str = ""
+    """hash of messages, tools and reference as they stand in the data: what pairs rows where two templates rendered"""
+    template_sha256: str = ""
+    """the chat template that rendered the prompt; empty where only a server knows it"""
+    answer_sha256: str = ""
+    """hash of the answer's token ids, or of its text where the backend gave no ids"""
+    repeat: int = 0
+    """which answer to the row it is, from 0"""
     prompt_tokens: int
     answer_tokens: int
     finish: str
-    """stop, or length when max_new_tokens cut it"""
+    """stop, length when max_new_tokens cut it, or error"""
     seconds: float
-    """the batch's wall time shared over its rows by tokens"""
+    """of a served answer its request's; else the batch's wall time shared over its rows by tokens"""
+    cost_usd: float = 0.0
+
+    @property
+    def row_id(self) -> str:
+        """The id of the row in the data."""
+        return self.id.removesuffix(f"#{self.repeat}") if self.repeat else self.id
+
+
+def answer_id(row_id: str, repeat: int) -> str:
+    """Return the id of the answer number `repeat`, from 0, to a row."""
+    return f"{row_id}#{repeat}" if repeat else row_id
+
+
+def asked_alike(one: ScoreRow, other: ScoreRow) -> bool:
+    """True if two answers are to the same prompt: in tokens, or where two templates rendered it, in messages."""
+    if one.template_sha256 == other.template_sha256:
+        return one.prompt_sha256 == other.prompt_sha256
+    return one.row_sha256 == other.row_sha256
 
 
 class MetricSummary(BaseModel):
@@ -53,11 +88,34 @@ class MetricSummary(BaseModel):
     value: float
     low: float
     high: float
-    """95% interval: Wilson for 0/1 metrics, bootstrap over groups for graded ones"""
+    """95% interval; `Scores.intervals` says by what method"""
     num_rows: int
     denominator: str
     """which rows count, in words"""
     binary: bool
+    higher_is_better: bool = True
+
+
+class Inference(BaseModel):
+    """How answers were made: all that may change one beside the model and the rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    backend: str = "hf"
+    endpoint: str = ""
+    """of a server: its URL and the model's name there"""
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    repeats: int = 1
+    seed: int = 0
+    system: str | None = None
+    template_kwargs: dict[str, Any] = {}
+    shots: int = 0
+    precision: str = ""
+    suite: str = ""
+    options: dict[str, Any] = {}
 
 
 class Scores(Artifact):
@@ -69,12 +127,31 @@ class Scores(Artifact):
     suite: str
     shots: int
     num_rows: int
+    """rows; `repeats` answers to each"""
     summary: list[MetricSummary]
+    pass_k: tuple[MetricSummary, ...] = ()
+    """with repeats: pass@k, that one of k answers is right, and pass^k, that all are, of the main metric"""
+    intervals: str = ""
+    """how the intervals of `summary` were made, in words"""
+    main_metric: str = ""
+    unscored: int = 0
+    """answers with an error"""
+    detectable: str = ""
+    """what a comparison on these rows could show, said before it ran"""
+    prompt_parity: str = ""
+    """of a server that renders by itself: in how many requests it was sent what the rows say"""
+    inference: Inference = Inference()
     seconds: float
     prompt_tokens: int
     answer_tokens: int
     cut_answers: int
     """answers that max_new_tokens cut"""
+    cost_usd: float = 0.0
+
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        """The metrics in which less is better."""
+        return frozenset(metric.metric for metric in self.summary if not metric.higher_is_better)
 
     def rows(self) -> Iterator[ScoreRow]:
         """Yield the scored rows, in the order of the data."""

@@ -1,52 +1,104 @@
-"""`tw compare A B`: is B better than A, paired by row? The tests of the stage `compare`, on any two score files."""
+"""`tw compare A B [MORE…]`: is B better than A, paired by row? The tests of the stage `compare`, on any score files.
+
+reads    scores of evaluate stages, and the logs of lm-evaluation-harness and Inspect
+
+With MORE, every pair of systems is compared too, corrected for their number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from tunewright.artifacts.comparison import PairedTest
+from tunewright.artifacts.comparison import Change, PairedTest, PairOfSystems
 from tunewright.artifacts.files import read_jsonl
 from tunewright.artifacts.rundir import RUNS, find_run
 from tunewright.artifacts.scores import ScoreRow, Scores
-from tunewright.cli.tables import print_json, print_table
-from tunewright.errors import EXIT_GATE, DataError, RunFolderError
+from tunewright.cli.tables import print_json, print_table, print_text
+from tunewright.errors import EXIT_GATE, DataError, RunFolderError, UserError
 from tunewright.reports import words
-from tunewright.suites import MAIN_METRIC
+from tunewright.suites import MAIN_METRIC, METRICS
 
 CONFIDENCE = 0.95
 SEED = 7  # the default of a recipe: the same permutations as its compare stage
 
-FORMS = "recipe/number:stage (tour/3:before), the folder of an evaluate stage, or a scores.jsonl file"
+FORMS = (
+    "recipe/number:stage (tour/3:before), the folder of an evaluate stage, a scores.jsonl file, a samples_*.jsonl of "
+    "lm-evaluation-harness, or an .eval log of Inspect"
+)
 HEAD = ("metric", "A → B", "difference", "95% interval", "p", "gained", "lost", "least shown", "n", "verdict")
 RIGHT = (5, 6, 8)
 WHOLE = (9,)
+MATRIX_HEAD = ("systems", "difference", "95% interval", "p", "n", "verdict")
+MOST_CHANGES = 6  # printed; --json has all
+LOWER_IS_BETTER = METRICS["perplexity"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one argument names: its rows, and for a log of another tool a hash of each row's prompt."""
+
+    name: str
+    rows: list[ScoreRow]
+    prompts: dict[str, str] = field(default_factory=dict)
 
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=f"the baseline: {FORMS}")],
     b: Annotated[str, typer.Argument(metavar="B", help="the candidate, in the same forms")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[MORE]...", help="further systems")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="for logs of other tools: the field of a question whose value is its group")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Compare two scored models, paired by row. Ends with exit code 1 if B is worse in the main metric."""
-    from tunewright.stages.compare.stage import compare_scores  # brings scipy: --help does not pay for it
+    """Compare scored models, paired by row. Ends with exit code 1 if B is worse than A in the main metric."""
+    # Bring scipy: --help does not pay for it.
+    from tunewright.stages.compare.changes import changes
+    from tunewright.stages.compare.matrix import matrix_of
+    from tunewright.stages.compare.pairs import pair_by_row, paired
+    from tunewright.stages.compare.stage import compare_scores
 
-    tests = compare_scores(read_scores(a), read_scores(b), confidence=CONFIDENCE, seed=SEED)
+    sides = [read_side(text, cluster) for text in (a, b, *(more or ()))]
+    _refuse_same_names(sides)
+    _note_other_prompts(sides)
+    tests = compare_scores(
+        sides[0].rows, sides[1].rows, confidence=CONFIDENCE, seed=SEED, lower_is_better=LOWER_IS_BETTER
+    )
     main = main_of(tests)
+    matrix = matrix_of({side.name: side.rows for side in sides}, main.metric, CONFIDENCE, SEED, LOWER_IS_BETTER)
+    changed = changes(paired(main.metric, pair_by_row(sides[0].rows, sides[1].rows), LOWER_IS_BETTER))
     if json_output:
-        listed = [test.model_dump(mode="json") for test in tests]
-        found = {"main_metric": main.metric, "verdict": main.verdict, "confidence": CONFIDENCE, "tests": listed}
-        print_json({"baseline": a, "candidate": b, **found})
+        found = {"main_metric": main.metric, "verdict": main.verdict, "confidence": CONFIDENCE}
+        listed = {"tests": tests, "matrix": matrix, "changes": changed}
+        dumped = {name: [item.model_dump(mode="json") for item in items] for name, items in listed.items()}
+        print_json({"baseline": a, "candidate": b, **found, **dumped})
     else:
-        print_table(HEAD, [_cells(test) for test in tests], RIGHT, WHOLE)
-        print(f"B is {main.verdict}: {words.change(main)} ({words.evidence(main, CONFIDENCE)})."
-              if main.verdict != "not shown" else f"Not shown: {words.power_sentence(main)}")  # fmt: skip
+        _print(tests, main, matrix, changed)
     if main.verdict == "worse":
         raise typer.Exit(EXIT_GATE)
+
+
+def _refuse_same_names(sides: Sequence[Side]) -> None:
+    if len(sides) > 2 and len({side.name for side in sides}) < len(sides):
+        raise UserError("a system is named twice", where="tw compare", expected="each of them once")
+
+
+def _note_other_prompts(sides: Sequence[Side]) -> None:
+    """Say on stderr where logs of other tools asked the same questions with other prompts: a template, shots."""
+    for other in sides[1:]:
+        first: Mapping[str, str] = sides[0].prompts
+        differ = sum(prompt != first.get(key, prompt) for key, prompt in other.prompts.items())
+        if differ:
+            count = words.plural(differ, "question")
+            told = f"note: {count} asked with another prompt in {other.name} than in {sides[0].name}"
+            print(f"{told}: the difference may be of the prompt", file=sys.stderr)
 
 
 def main_of(tests: list[PairedTest]) -> PairedTest:
@@ -54,24 +106,34 @@ def main_of(tests: list[PairedTest]) -> PairedTest:
     return next((test for test in tests if test.metric in MAIN_METRIC.values()), tests[0])
 
 
-def read_scores(text: str) -> Iterator[ScoreRow]:
-    """Yield the scored rows that `text` names.
+def read_side(text: str, cluster: str | None = None) -> Side:
+    """Return the scored rows that `text` names; `cluster` is a field of the questions of another tool's log.
 
     Raises:
         RunFolderError: nothing there; says the forms.
         DataError: a line is not a scored row; names it.
+        MissingExtra: see `read_score_log`.
     """
+    from tunewright.sources.score_logs import is_score_log, read_score_log
+
     path = scores_file(text)
-    for number, row in read_jsonl(path):
-        try:
-            yield ScoreRow(**row)
-        except (ValidationError, TypeError) as error:
-            detail = str(error).splitlines()[:3]
-            raise DataError(
-                f"not a scored row: {' '.join(detail)}",
-                where=f"{path}:{number}",
-                expected="a line of an evaluate stage's scores.jsonl",
-            ) from None
+    if is_score_log(path):
+        log = read_score_log(path, cluster)
+        return Side(text, log.rows, log.prompts)
+    if cluster is not None:
+        raise UserError(
+            f"{text} has its groups already", where="--cluster", expected="only for logs of other tools",
+            fix="leave it out: rows are grouped by their `group`",
+        )  # fmt: skip
+    return Side(text, [_score_row(row, f"{path}:{number}") for number, row in read_jsonl(path)])
+
+
+def _score_row(row: dict[str, Any], where: str) -> ScoreRow:
+    try:
+        return ScoreRow(**row)
+    except (ValidationError, TypeError) as error:
+        detail = str(error).splitlines()[:3]
+        raise DataError(f"not a scored row: {' '.join(detail)}", where=where, expected=FORMS) from None
 
 
 def scores_file(text: str) -> Path:
@@ -88,6 +150,42 @@ def scores_file(text: str) -> Path:
     if not isinstance(run.artifact(stage), Scores):
         raise RunFolderError(f"stage {stage!r} scored nothing", where=run.name, expected="the id of an evaluate stage")
     return run.stage_folder(stage) / "scores.jsonl"
+
+
+def _print(
+    tests: Sequence[PairedTest], main: PairedTest, matrix: Sequence[PairOfSystems], changed: Sequence[Change]
+) -> None:
+    print_table(HEAD, [_cells(test) for test in tests], RIGHT, WHOLE)
+    print(f"B is {main.verdict}: {words.change(main)} ({words.evidence(main, CONFIDENCE)})."
+          if main.verdict != "not shown" else f"Not shown: {words.power_sentence(main)}")  # fmt: skip
+    print(f"{main.test}, {words.plural(main.num_rows, 'row')} in {words.plural(main.num_groups, 'group')}"
+          f"{_unscored(main)}; p-values are Holm-corrected over the metrics.")  # fmt: skip
+    if matrix:
+        print(f"\nevery pair in {words.metric_label(main.metric)}, p-values Holm-corrected over the pairs:")
+        print_table(MATRIX_HEAD, [_matrix_cells(pair) for pair in matrix], (4,), (5,))
+    if changed:
+        print_text("\n".join(["", "most changed rows:", *(_change_line(change) for change in changed[:MOST_CHANGES])]))
+
+
+def _unscored(test: PairedTest) -> str:
+    return f", {words.count(test.unscored)} more unscored on a side" if test.unscored else ""
+
+
+def _change_line(change: Change) -> str:
+    moved = f"{words.percent(change.baseline)} → {words.percent(change.candidate)}"
+    ids = ", ".join((change.better if change.gained >= change.lost else change.worse)[:3])
+    return f"  {change.by} {change.value}: {moved}, {change.gained} better, {change.lost} worse ({ids})"
+
+
+def _matrix_cells(pair: PairOfSystems) -> list[str]:
+    return [
+        f"{pair.first} → {pair.second}",
+        words.points(pair.difference),
+        words.interval(*pair.interval),
+        words.p_value(pair.p_value).removeprefix("p ").removeprefix("= "),
+        words.count(pair.num_rows),
+        pair.verdict,
+    ]
 
 
 def _cells(test: PairedTest) -> list[str]:

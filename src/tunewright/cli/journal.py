@@ -36,9 +36,10 @@ def _cells(row: JournalRow) -> list[str]:
 def _result(row: JournalRow) -> list[str]:
     if row.metric is None or row.before is None or row.after is None or row.difference is None or row.interval is None:
         return ["–", "–", "nothing compared" if row.status == "done" else row.status]
-    spread = f"{words.interval(*row.interval)}, n {words.count(row.num_rows or 0)}"
+    unit = words.Unit.of((row.before, row.after))
+    spread = f"{unit.interval(*row.interval)}, n {words.count(row.num_rows or 0)}"
     return [
-        f"{words.metric_label(row.metric)} {words.percent(row.before)} → {words.percent(row.after)}",
-        f"{words.points(row.difference)} ({spread})",
+        f"{words.metric_label(row.metric)} {unit.value(row.before)} → {unit.value(row.after)}",
+        f"{unit.difference(row.difference)} ({spread})",
         words.CHOICES[row.verdict or "not shown"],
     ]

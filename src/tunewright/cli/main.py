@@ -39,9 +39,15 @@ VERBS = {
     "check": Verb("tunewright.cli.check:check", "find what is wrong with a recipe before anything is spent"),
     "run": Verb("tunewright.cli.run:run", "run a recipe; what is done already is reused"),
     "finetune": Verb("tunewright.cli.finetune:finetune", "model and data in, tuned model and proof out"),
+    "data": Verb("tunewright.cli.data:data", "look at rows, filter, join, split, sample and compare them"),
     "show": Verb("tunewright.cli.show:show", "show what a run made: stages, rows, answers"),
     "report": Verb("tunewright.cli.report:report", "write a run's report as one HTML file"),
-    "compare": Verb("tunewright.cli.compare:compare", "compare two scored runs, paired by row"),
+    "eval": Verb("tunewright.cli.eval:eval", "score models with a suite, side by side, without a recipe"),
+    "compare": Verb("tunewright.cli.compare:compare", "compare scored runs, paired by row"),
+    "power": Verb("tunewright.cli.power:power", "plan an evaluation: what so many rows show"),
+    "tune": Verb("tunewright.cli.tune:tune", "search inference settings on a dev split, report on the test split"),
+    "grade": Verb("tunewright.cli.grade:grade", "run, check or dry-run a grader"),
+    "server": Verb("tunewright.cli.server:server", "start, see and stop model servers"),
     "entropy": Verb(
         "tunewright.cli.entropy:entropy", "show what a model doubts, token by token; or base against tuned"
     ),

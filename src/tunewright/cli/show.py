@@ -118,7 +118,9 @@ def _stage_result(story: Story, stage: Stage) -> str:
         losses = f"{words.significant(trained.first_loss)} → {words.significant(trained.last_loss)}"
         return f"{words.plural(trained.steps, 'step')}, loss {losses}"
     if scores := story.scores.get(stage.id):
-        return ", ".join(f"{words.metric_label(s.metric)} {words.percent(s.value)}" for s in scores.summary)
+        return ", ".join(
+            f"{words.metric_label(s.metric)} {words.Unit.of((s.low, s.high)).value(s.value)}" for s in scores.summary
+        )
     if comparison := story.comparisons.get(stage.id):
         return f"{comparison.candidate} against {comparison.baseline}: {comparison.verdict}"
     return ""

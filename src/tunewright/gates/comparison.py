@@ -20,10 +20,12 @@ def better_than_baseline(test: PairedTest, require: Require | None) -> Verdict:
         f"({100 * test.difference:+.1f} points, {100 * test.interval[0]:+.1f} to {100 * test.interval[1]:+.1f}), "
         f"p = {test.p_value:.2g}, n = {test.num_rows}"
     )
+    if test.unscored:
+        measured += f"; {test.unscored} more rows are unscored and count for neither side"
     if require is not None:
         return judge(
             NAME,
-            test.verdict == "better" and test.difference >= require.better_by,
+            test.verdict == "better" and test.gain >= require.better_by,
             measured=measured,
             bound=f"better by at least {100 * require.better_by:.1f} points, and significant",
             remedy=_remedy(test),
@@ -45,7 +47,8 @@ def _remedy(test: PairedTest) -> str:
         return "keep the baseline; read the rows it lost in the report, then change data or learning rate"
     if test.verdict == "not shown":
         return (
-            f"so many rows show a difference of {100 * test.least_detectable:.1f} points at best: "
-            "evaluate on more rows, or train for a larger effect"
+            f"so many rows show a difference of {100 * test.least_detectable:.1f} points at best; what they show is "
+            f"that it is not worse by more than {100 * test.not_worse_by:.1f}: evaluate on more rows, or train for a "
+            "larger effect"
         )
     return "it is better, but by less than asked for: more or better rows, more steps, or a lower `better_by`"

@@ -126,7 +126,7 @@ def _one(member: Any) -> str:
         count = f" of {len(inside)}" if get_origin(member) is tuple and Ellipsis not in get_args(member) else ""
         return f"a list{count} ({words(inside[0])})"
     if get_origin(member) is dict:
-        return "a mapping of text to text"
+        return "a mapping of text to text" if get_args(member)[1] is str else "a mapping"
     if kinds := options(member.model_fields["type"].annotation) if "type" in member.model_fields else []:
         return f"a mapping with `type` ({', '.join(kinds)}) and the fields of that type"
     return "a mapping with " + ", ".join(member.model_fields)

@@ -20,6 +20,8 @@ from tunewright.recipe.faults import Part
 from tunewright.recipe.sections import EXAMPLES, MAKES, PARTS, SECTIONS, Ref, Section
 from tunewright.suites import METRICS
 
+BRING_ROWS = ("reasoning-gym",)  # suites that make rows themselves
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -221,6 +223,51 @@ def _source_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
         )
 
 
+def _suite_file(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
+    """Check that a suite is one: built in, a file, or `module:name`; write a file's path anew, as for sources."""
+    suite = draft.raw.get("suite")
+    if draft.kind != "evaluate" or not isinstance(suite, str) or suite in METRICS or ":" in suite:
+        return
+    if not suite.endswith((".yaml", ".yml")):
+        yield recipe.problem(
+            draft,
+            ("suite",),
+            f"there is no suite `{suite}`",
+            suggestion=nearest(suite, METRICS),
+            expected=f"one of {', '.join(METRICS)}; a .yaml file from the folder of the recipe; or module:name",
+        )
+        return
+    file = os.path.normpath(os.path.abspath(recipe.folder / suite))
+    seen = _why_no_source(file)
+    if not seen:
+        draft.raw["suite"] = from_here(file)
+        return
+    yield recipe.problem(
+        draft,
+        ("suite",),
+        f"the file `{from_here(file)}` {seen}",
+        suggestion=_neighbour(Path(file), suite),
+        expected="a suite's file; its path is taken from the folder of the recipe",
+    )
+
+
+def _own_rows(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
+    """A built-in suite that brings no rows of its own is told which to answer."""
+    suite = draft.raw.get("suite")
+    if draft.kind != "evaluate" or draft.raw.get("rows") is not None or not isinstance(suite, str):
+        return
+    if suite not in METRICS or suite in BRING_ROWS:
+        return
+    mark = recipe.document.key_mark(draft.path)
+    yield recipe.document.problem(
+        mark,
+        f"{draft.id}.rows",
+        f"`rows` is missing in `{draft.id}`",
+        expected="the id of a stage above that makes rows",
+        example=EXAMPLES["evaluate"],
+    )
+
+
 def _why_no_source(file: str) -> str:
     """Return why a path is none of a file that rows can be read from, or "" where it is one."""
     if not os.path.isfile(file):
@@ -326,12 +373,21 @@ def _suite(name: Any, draft: Draft, recipe: Draftings) -> str | None:
     return suite if isinstance(suite, str) and suite in METRICS else None
 
 
+def _has_fixed_metrics(name: Any, draft: Draft, recipe: Draftings) -> bool:
+    """True if the metrics of that `evaluate` stage are those of its suite's table; options may change them."""
+    stage = next((stage for stage in recipe.above(draft) if stage.id == name), None)
+    suite = _suite(name, draft, recipe)
+    return suite is not None and bool(METRICS[suite]) and not (stage and stage.raw.get("options"))
+
+
 def _metric(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
     """The metric that is required is one that the candidate's suite measures."""
     require = draft.raw.get("require") if draft.kind == "compare" else None
     metric = require.get("metric") if isinstance(require, dict) else None
     suite = _suite(draft.raw.get("candidate"), draft, recipe)
     if suite is None or not isinstance(metric, str) or metric in METRICS[suite]:
+        return
+    if not _has_fixed_metrics(draft.raw.get("candidate"), draft, recipe):
         return
     yield recipe.problem(
         draft,
@@ -348,6 +404,8 @@ RULES: tuple[Rule, ...] = (
     _references,
     _plain_model,
     _source_files,
+    _suite_file,
+    _own_rows,
     _length,
     _shots,
     _two_sides,

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunewright.recipe.clashes import refuse
+from tunewright.recipe.evaluating import clashes as evaluate_clashes
 from tunewright.recipe.weighting import KINDS, clashes, defaults
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
@@ -60,7 +61,21 @@ class BfclSource(Section):
     """Rows from the Berkeley Function-Calling data in the installed package `bfcl-eval`."""
 
     type: Literal["bfcl"]
-    categories: tuple[Literal["simple_python", "live_simple", "multiple"], ...] = Field(
+    categories: tuple[
+        Literal[
+            "simple_python",
+            "live_simple",
+            "multiple",
+            "live_multiple",
+            "parallel",
+            "live_parallel",
+            "parallel_multiple",
+            "live_parallel_multiple",
+            "irrelevance",
+            "live_irrelevance",
+        ],
+        ...,
+    ] = Field(
         default=("simple_python", "live_simple", "multiple"), min_length=1, description="which parts of BFCL v4 to read"
     )
 
@@ -120,23 +135,141 @@ class DataSection(StageSection):
 # ── evaluate ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Price(Section):
+    """What a vendor charges, in USD per million tokens."""
+
+    prompt: float = Field(default=0.0, ge=0, description="tokens of prompts")
+    completion: float = Field(default=0.0, ge=0, description="tokens of answers")
+    cached_prompt: float | None = Field(
+        default=None, ge=0, description="tokens of prompts that the vendor had in its cache; default: as `prompt`"
+    )
+
+
+class Endpoint(Section):
+    """A server of OpenAI's protocol, on this machine or a vendor's."""
+
+    url: str = Field(pattern=r"^https?://", description="with the version: `https://api.openai.com/v1`")
+    model: str = Field(pattern=r"\S", description="the name that the server knows the model by")
+    api_key_env: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_]\w*$", description="the environment variable that holds the key, not the key"
+    )
+    path: Literal["chat", "completions"] = Field(
+        default="chat",
+        description="chat: it renders the messages with its own template; completions: it gets our tokens",
+    )
+    as_text: bool = Field(
+        default=False, description="`completions`: send the prompt as text, to servers that take no token ids"
+    )
+    strict_names: bool = Field(
+        default=False, description="send names of tools without dots, as some vendors want them, and read them back"
+    )
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="what it calls the longest answer"
+    )
+    concurrency: int = Field(default=8, ge=1, le=512, description="requests at a time")
+    timeout_seconds: float = Field(default=120.0, gt=0, description="for one attempt")
+    price: Price = Field(default=Price(), description="for the costs in the scores, and the budget")
+    budget_usd: float | None = Field(default=None, gt=0, description="stop before more than this is spent")
+    budget_tokens: int | None = Field(default=None, ge=1, description="stop before more than this is used")
+
+
+class ManagedServer(Section):
+    """A model server that is started for the stage and stopped at its end."""
+
+    kind: Literal["transformers", "vllm", "llama.cpp", "mlx"] | None = Field(
+        default=None, description="default: the first that is installed and loads the model"
+    )
+    python: str | None = Field(default=None, description="the Python whose packages hold it; default: this one")
+    arguments: tuple[str, ...] = Field(default=(), description="more for its command line")
+    path: Literal["chat", "completions"] = Field(
+        default="chat",
+        description="chat: it renders the messages with its own template; completions: it gets our tokens",
+    )
+    concurrency: int = Field(default=8, ge=1, le=512, description="requests at a time")
+
+
 class EvaluateSection(StageSection):
-    """Let a model answer rows, greedily, and score the answers with a suite."""
+    """Let a model answer rows, and score the answers with a suite; or score how probable given answers are."""
 
     model: ModelOrAdapterRef | None = Field(
         default=None, description="an earlier `sft` stage, or any model; default: the recipe's model"
     )
-    suite: Literal["tool-calls", "exact-match"] = Field(description="how answers are scored")
-    rows: RowsRef = Field(description="the rows to answer: `data.test`")
+    suite: str = Field(
+        pattern=r"\S",
+        description="how answers are scored: a built-in suite, a YAML file (from the recipe's folder) or module:name",
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="what the suite can be told, by its own names")
+    rows: RowsRef | None = Field(
+        default=None, description="the rows to answer: `data.test`; left out for suites that bring their own"
+    )
     limit: int | None = Field(default=None, ge=1, description="only the first so many rows")
     shots: int = Field(default=0, ge=0, le=16, description="worked examples put in front of every prompt")
     shots_from: RowsRef | None = Field(default=None, description="rows the examples are taken from: `data.train`")
-    max_new_tokens: int = Field(default=128, ge=1, le=8192, description="longest answer, in tokens")
+    system: str | None = Field(default=None, description="system text; it takes the place of the row's own")
+    template_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="what the chat template is told: `{enable_thinking: false}`"
+    )
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, le=131072, description="longest answer, in tokens; default: the suite's, or 128"
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=10, description="0 is greedy, above, answers are drawn; default: the suite's, or 0"
+    )
+    top_p: float | None = Field(
+        default=None, gt=0, le=1, description="draw from the likeliest words of this share; default: the suite's, or 1"
+    )
+    repeats: int = Field(default=1, ge=1, le=1024, description="answers to each row; needs a temperature above 0")
+    backend: Literal["hf", "openai", "server"] = Field(
+        default="hf", description="who answers: this process, an `endpoint`, or a server that is started for it"
+    )
+    endpoint: Endpoint | None = Field(default=None, description="`openai`: whom to ask")
+    server: ManagedServer | None = Field(default=None, description="`server`: what to start")
     batch_size: int = Field(default=32, ge=1, description="rows generated together")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
     )
-    seed: int | None = Field(default=None, ge=0, description="seed that picks the worked examples")
+    most_unscored: float = Field(
+        default=0.01, ge=0, le=1, description="share of answers that may come without a score before the stage fails"
+    )
+    seed: int | None = Field(
+        default=None, ge=0, description="seed of worked examples, drawn answers and a suite's own rows"
+    )
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> EvaluateSection:
+        refuse(evaluate_clashes(self))
+        return self
+
+
+# ── dry_run ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DryRunSection(StageSection):
+    """Find out whether a grader may be a reward: a few answers to each of a few rows, graded and looked at."""
+
+    model: ModelOrAdapterRef | None = Field(
+        default=None, description="who answers: an earlier `sft` stage, or any model; default: the recipe's model"
+    )
+    rows: RowsRef = Field(description="the rows to draw prompts from: `data.train`")
+    grader: dict[str, Any] | str = Field(
+        description="a grader: a mapping, the path of its file (from the current folder), or module:name"
+    )
+    answers: str | None = Field(
+        default=None,
+        description="a .jsonl file of answers to these rows, instead of a model's (from the current folder)",
+    )
+    prompts: int = Field(default=25, ge=2, description="rows to ask")
+    samples: int = Field(default=8, ge=2, le=256, description="answers to each of them")
+    temperature: float = Field(default=1.0, gt=0, le=10, description="as training will sample")
+    max_new_tokens: int = Field(default=256, ge=1, le=131072, description="longest answer, in tokens")
+    batch_size: int = Field(default=32, ge=1, description="answers generated together")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
+    )
+    require_sandbox: Literal["none", "process", "rlimits", "namespaces", "full"] | None = Field(
+        default=None, description="refuse to run code at less isolation than this"
+    )
+    seed: int | None = Field(default=None, ge=0, description="seed of the rows and the answers")
 
 
 # ── sft ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -318,11 +451,18 @@ class CompareSection(StageSection):
 SECTIONS: dict[str, type[StageSection]] = {
     "data": DataSection,
     "evaluate": EvaluateSection,
+    "dry_run": DryRunSection,
     "sft": SftSection,
     "compare": CompareSection,
 }
 
-MAKES: dict[str, str] = {"data": "rows", "evaluate": "scores", "sft": "adapter", "compare": "comparison"}
+MAKES: dict[str, str] = {
+    "data": "rows",
+    "evaluate": "scores",
+    "dry_run": "verdict",
+    "sft": "adapter",
+    "compare": "comparison",
+}
 
 PARTS: dict[str, tuple[str, ...]] = {"data": ("train", "test")}
 
@@ -332,6 +472,10 @@ EXAMPLES: dict[str, str] = {
     "stages": "stages:\n  - data: {sources: [{type: jsonl, path: rows.jsonl}]}",
     "data": "- data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 150}}",
     "evaluate": "- evaluate: {id: before, suite: tool-calls, rows: data.test}",
+    "evaluate.endpoint": "endpoint: {url: http://127.0.0.1:8000/v1, model: my-model}",
+    "evaluate.server": "server: {kind: llama.cpp}",
+    "evaluate.template_kwargs": "template_kwargs: {enable_thinking: false}",
+    "dry_run": "- dry_run: {rows: data.train, grader: grader.json}",
     "sft": "- sft: {rows: data.train, steps: 60, learning_rate: 1e-3}",
     "compare": "- compare: {baseline: before, candidate: after}",
     "sft.weighting": "weighting: {type: linear, floor: 0.1}",

@@ -1,204 +1,250 @@
-"""Stage `evaluate`: let a model answer rows, greedily, and score what it says.
+"""Stage `evaluate`: let a model answer rows and score what it says, or score how probable given answers are.
 
-reads    Rows, a model or Trained adapter, Rows for worked examples
-writes   answers.jsonl (one line an answer, as they come: what a killed run goes on from), scores.jsonl (one line a row,
-         in the order of the data), and the verdict `answers_complete`
+reads    Rows (or the suite's own), a model or Trained adapter, Rows for worked examples
+writes   answers.jsonl (one line an answer, as they come: what a killed run goes on from), scores.jsonl (one line an
+         answer, in the order of the data), and the verdicts `answers_complete` and `answers_scored`
+
+`prompts.py` says what is asked, `answers.py` who answers, `summary.py` what the scores come to.
 """
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from tunewright.artifacts.checkpoint import Trained
+from tunewright.artifacts.checkpoint import Adapter, Trained
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.dataset import ChatRow, Rows
-from tunewright.artifacts.files import JsonlAppender, write_jsonl
-from tunewright.artifacts.fingerprint import fingerprint
-from tunewright.artifacts.scores import MetricSummary, ScoreRow, Scores
-from tunewright.backends.protocol import Backend, Completion, Prompt, Sampling
+from tunewright.artifacts.files import write_jsonl
+from tunewright.artifacts.scores import Inference, MetricSummary, ScoreRow, Scores, answer_id
+from tunewright.backends.protocol import Backend, Completion, Sampling
 from tunewright.chat.render import Renderer
-from tunewright.errors import DataError, ModelError
-from tunewright.gates.answers import answers_complete
-from tunewright.models.find import model_folder, model_identity
+from tunewright.errors import DataError, UserError
+from tunewright.gates.answers import answers_complete, answers_scored
+from tunewright.models.find import model_folder, tokenizer_folder
 from tunewright.models.precision import resolve_precision
-from tunewright.progress import task
 from tunewright.recipe.sections import EvaluateSection
-from tunewright.stats.intervals import mean_interval, rate_interval
-from tunewright.suites.protocol import Suite, find_suite
+from tunewright.stages.evaluate.answers import answer_hash, answers, opened, prompt_parity
+from tunewright.stages.evaluate.prompts import Question, pick_shots, questions
+from tunewright.stages.evaluate.summary import intervals_in_words, pass_k, summarise
+from tunewright.stats.power import detectable_before
+from tunewright.suites.protocol import Scored, Suite, cluster_of, find_suite
 
-CODE_VERSION = 2
+__all__ = ["CODE_VERSION", "evaluate", "pick_shots"]
+
+CODE_VERSION = 3
+MAX_NEW_TOKENS = 128  # where neither section nor suite says it
 
 
 def evaluate(
-    rows: Rows,
+    rows: Rows | None,
     section: EvaluateSection,
     out: Path,
     run: RunContext,
-    trained: Trained | None = None,
+    trained: Trained | Adapter | None = None,
     shots_from: Rows | None = None,
+    backend: Backend | None = None,
 ) -> Scores:
     """Answer every row of `rows` and score the answers with `section.suite`.
 
     Args:
-        rows: the rows to answer; the last message of each is the reference.
+        rows: the rows to answer; the last message of each is the reference. None for suites that bring their own.
         section: the recipe's `evaluate:` block.
         out: folder of this stage; answers that an earlier attempt left there are kept.
         run: takes the verdicts.
         trained: an adapter to evaluate; then its base model is loaded, not `section.model`.
         shots_from: rows that worked examples are drawn from, when `section.shots` > 0.
+        backend: who answers, where the caller has it already; else the section says who.
 
     Raises:
         DataError: no rows; or a prompt longer than the model's context: names the row.
         ModelError: the model cannot be loaded, or is not the one the adapter was trained on.
+        UserError: the suite, or what the section asks of it, is wrong.
     """
-    ref = trained.base_model if trained else str(section.model)
-    folder = model_folder(ref)
-    renderer = Renderer.from_folder(folder)
-    suite = find_suite(section.suite)
-    asked = rows.load(section.limit)
-    if not asked:
-        raise DataError("there are no rows to answer", where=str(rows.path))
-    shots = pick_shots(shots_from, section)
-    prompts = {row.id: _prompt(renderer, row, shots, section) for row in asked}
     began = time.perf_counter()
-    answers = _answer(list(prompts.values()), section, out, lambda: _backend(ref, folder, renderer, section, trained))
-    scored = [_score(row, answers[row.id], renderer, suite, prompts[row.id], bool(shots)) for row in asked]
+    ref = trained.base_model if trained else str(section.model)
+    suite = find_suite(section.suite, section.options)
+    data = asked_rows(rows, suite, section)
+    inference = settings(section, suite)
+    folder = _folder(ref, section)
+    renderer = Renderer.from_folder(folder, section.template_kwargs) if folder else None
+    shots = pick_shots(shots_from, section)
+    asked = questions(data, section, suite, shots, renderer, inference.max_new_tokens)
+    detectable = _detectable(asked, suite)
+    run.note(detectable)
+    parity = prompt_parity(asked, section, sampling_of(inference))
+    if parity:
+        run.note(parity)
+    found = answers(
+        asked,
+        sampling_of(inference),
+        inference.repeats,
+        out,
+        lambda: nullcontext(backend) if backend else opened(ref, folder, renderer, section, trained),
+    )
+    scored = [
+        _score(question, repeat, found, renderer, suite) for question in asked for repeat in range(inference.repeats)
+    ]
     write_jsonl(out / "scores.jsonl", (row.model_dump(mode="json") for row in scored))
+    errors = [row.error for row in scored if row.error is not None]
     result = Scores(
         folder=out,
-        model=ref + (" + adapter" if trained else ""),
+        model=(ref if folder else inference.endpoint) + (" + adapter" if trained else ""),
         suite=suite.name,
         shots=len(shots),
-        num_rows=len(scored),
-        summary=summarise(scored, suite, section.seed or 0),
+        num_rows=len(asked),
+        summary=summarise(scored, suite, inference.seed),
+        pass_k=pass_k(scored, suite, inference.repeats),
+        intervals=intervals_in_words(scored, inference.repeats),
+        main_metric=suite.main_metric,
+        unscored=len(errors),
+        detectable=detectable,
+        prompt_parity=parity,
+        inference=inference,
         seconds=time.perf_counter() - began,
         prompt_tokens=sum(row.prompt_tokens for row in scored),
         answer_tokens=sum(row.answer_tokens for row in scored),
         cut_answers=sum(row.finish == "length" for row in scored),
+        cost_usd=sum(row.cost_usd for row in scored),
     )
-    run.judge(answers_complete(result.cut_answers, result.num_rows, section.max_new_tokens))
+    run.judge(
+        answers_complete(result.cut_answers, len(scored), inference.max_new_tokens),
+        answers_scored(len(errors), len(scored), next(iter(errors), ""), section.most_unscored),
+    )
     _say(result, run)
     return result
 
 
-def pick_shots(rows: Rows | None, section: EvaluateSection) -> list[ChatRow]:
-    """Return the worked examples: `section.shots` rows drawn with the seed from the shortest quarter, one a group.
+def _folder(ref: str, section: EvaluateSection) -> Path | None:
+    """Return where the tokenizer lies, with weights beside it for `hf`; None where only an endpoint has them."""
+    if section.backend == "openai" and section.model is None:
+        assert section.endpoint is not None
+        if section.endpoint.path == "completions" or section.template_kwargs:
+            raise UserError(
+                "nobody here knows the template of this endpoint", where=section.endpoint.url,
+                expected="`path: chat` and no `template_kwargs`", fix="name a `model` whose template it is",
+            )  # fmt: skip
+        return None
+    return model_folder(ref) if section.backend == "hf" else tokenizer_folder(ref)
 
-    The shortest quarter, since every prompt pays for them; one a group, so that they differ.
+
+def asked_rows(rows: Rows | None, suite: Suite, section: EvaluateSection) -> list[ChatRow]:
+    """Return the rows to answer: those that are given, or the suite's own.
+
+    Raises:
+        UserError: rows are given and the suite brings its own, or neither. DataError: there are none.
     """
-    if rows is None or section.shots == 0:
-        return []
-    by_length = sorted(rows.load(), key=lambda row: (len(str(row.messages)) + len(str(row.tools)), row.id))
-    short = by_length[: max(2 * section.shots, len(by_length) // 4)]
-    random.Random(section.seed).shuffle(short)
-    one_a_group = list({row.group: row for row in short}.values())
-    if len(one_a_group) < section.shots:
-        raise DataError(
-            f"{len(one_a_group)} groups to draw {section.shots} worked examples from",
-            where=str(rows.path),
-            fix="ask for fewer `shots:`",
-        )
-    return one_a_group[: section.shots]
-
-
-def _prompt(renderer: Renderer, row: ChatRow, shots: Sequence[ChatRow], section: EvaluateSection) -> Prompt:
-    ids = renderer.prompt(row.prompt, row.tools, [(shot.messages, shot.tools) for shot in shots])
-    limit = renderer.context_length
-    if limit is not None and len(ids) + section.max_new_tokens > limit:
-        raise DataError(
-            f"its prompt has {len(ids)} tokens, and {section.max_new_tokens} more are to be generated",
-            where=f"row {row.id}",
-            expected=f"at most {limit} together: the model's context",
-            fix="drop such rows with `overlong: drop` and a smaller `max_tokens:` in the data stage, or lower `shots:`",
-        )
-    return Prompt(id=row.id, token_ids=tuple(ids))
-
-
-def _backend(ref: str, folder: Path, renderer: Renderer, section: EvaluateSection, trained: Trained | None) -> Backend:
-    """Load the model; only called when there is something left to answer."""
-    from tunewright.backends.hf import HfBackend
-    from tunewright.models.load import load_model
-
-    if trained is not None and trained.base_identity != model_identity(ref):
-        raise ModelError(
-            "the base model has changed since the adapter was trained on it",
-            where=ref,
-            expected=trained.base_identity,
-            fix="train again, or bring back the base model",
-        )
-    model = load_model(folder, resolve_precision(section.precision), trained.adapter if trained else None)
-    return HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, section.batch_size)
-
-
-def _answer(prompts: list[Prompt], section: EvaluateSection, out: Path, load: Any) -> dict[str, Completion]:
-    """Return an answer for every prompt: those in answers.jsonl, and the rest from the model, written as they come."""
-    with JsonlAppender(out / "answers.jsonl") as log:
-        known = {row["id"]: Completion(**{**row, "token_ids": tuple(row["token_ids"])}) for row in log.existing}
-        if len(known) < len(prompts):
-            backend: Backend = load()
-            with task(f"answering {len(prompts)} rows", len(prompts), len(known)) as progress:
-                for batch in backend.generate(prompts, Sampling(section.max_new_tokens), known.keys()):
-                    new = [completion for completion in batch if completion.id not in known]
-                    log.append([{**completion.__dict__, "token_ids": list(completion.token_ids)} for completion in new])
-                    known |= {completion.id: completion for completion in new}
-                    progress.advance(len(new))
-    return known
-
-
-def _score(
-    row: ChatRow, completion: Completion, renderer: Renderer, suite: Suite, prompt: Prompt, has_shots: bool
-) -> ScoreRow:
-    answer = renderer.decode(list(completion.token_ids))
-    scored = suite.score(answer, row)
-    own_ids = renderer.prompt(row.prompt, row.tools) if has_shots else list(prompt.token_ids)
-    return ScoreRow(
-        id=row.id,
-        group=row.group,
-        source=row.source,
-        question=next((str(m.get("content")) for m in reversed(row.prompt) if m["role"] == "user"), ""),
-        reference=renderer.answer_text(row.answer, row.tools),
-        answer=answer,
-        parsed=scored.parsed,
-        scores=scored.scores,
-        reason=scored.reason,
-        prompt_sha256=fingerprint(own_ids),
-        prompt_tokens=len(prompt.token_ids),
-        answer_tokens=len(completion.token_ids),
-        finish=completion.finish,
-        seconds=completion.seconds,
-    )
-
-
-def summarise(rows: Sequence[ScoreRow], suite: Suite, seed: int) -> list[MetricSummary]:
-    """Return every metric's value and 95% interval: Wilson for 0/1 metrics, bootstrap over groups for graded ones."""
-    found = []
-    for metric in suite.metrics:
-        counted = [row for row in rows if metric.name in row.scores]
-        if not counted:
-            continue
-        values = [row.scores[metric.name] for row in counted]
-        if metric.binary:
-            low, high = rate_interval(int(sum(values)), len(values))
-        else:
-            low, high = mean_interval(values, [row.group or row.id for row in counted], seed=seed)
-        found.append(
-            MetricSummary(
-                metric=metric.name,
-                value=sum(values) / len(values),
-                low=low,
-                high=high,
-                num_rows=len(values),
-                denominator=metric.denominator,
-                binary=metric.binary,
-            )
-        )
+    if rows is not None and suite.rows is not None and section.suite.endswith((".yaml", ".yml")):
+        raise UserError(
+            "the suite's file says which rows to answer, and `rows` says it too", where=section.suite,
+            fix="take `rows` out of one of them",
+        )  # fmt: skip
+    if rows is None and suite.rows is None:
+        raise UserError("there are no rows: this suite brings none", where=f"suite {suite.name}", fix="give `rows`")
+    if rows is not None:
+        found = rows.load(section.limit)
+    else:
+        assert suite.rows is not None
+        found = suite.rows(section.seed or 0, section.limit)
+    if not found:
+        raise DataError("there are no rows to answer", where=str(rows.path) if rows else f"suite {suite.name}")
     return found
 
 
+def settings(section: EvaluateSection, suite: Suite) -> Inference:
+    """Return how answers are made: what the section says, else the suite, else the defaults.
+
+    Raises:
+        UserError: what the two say does not go together.
+    """
+    own: Mapping[str, Any] = suite.sampling
+    said = {name: getattr(section, name) for name in ("temperature", "top_p", "max_new_tokens")}
+    chosen = {name: own.get(name) if value is None else value for name, value in said.items()}
+    temperature = float(chosen["temperature"] or 0.0)
+    if suite.mode == "log_probs" and (section.backend != "hf" or section.repeats > 1):
+        raise UserError(
+            "it asks for log-probabilities", where=f"suite {suite.name}", expected="`backend: hf`, and no `repeats`"
+        )
+    if section.repeats > 1 and temperature == 0:
+        raise UserError(f"{section.repeats} repeats of one greedy answer", fix="give a `temperature` above 0")
+    endpoint = section.endpoint
+    return Inference(
+        backend=section.backend,
+        endpoint=f"{endpoint.url} {endpoint.model}" if endpoint else "",
+        temperature=temperature,
+        top_p=1.0 if chosen["top_p"] is None else chosen["top_p"],
+        max_new_tokens=chosen["max_new_tokens"] or suite.max_new_tokens or MAX_NEW_TOKENS,
+        stop=own.get("stop") or (),
+        repeats=section.repeats,
+        seed=section.seed or 0,
+        system=section.system,
+        template_kwargs=section.template_kwargs,
+        shots=section.shots,
+        precision=resolve_precision(section.precision) if section.backend == "hf" else "",
+        suite=section.suite,
+        options=section.options,
+    )
+
+
+def sampling_of(inference: Inference) -> Sampling:
+    """Return the settings as a backend takes them."""
+    return Sampling(
+        inference.max_new_tokens, inference.temperature, inference.top_p, inference.seed, tuple(inference.stop)
+    )
+
+
+def _detectable(asked: Sequence[Question], suite: Suite) -> str:
+    groups = {cluster_of(question.row, suite.cluster) for question in asked}
+    return detectable_before(len(asked), len(groups))
+
+
+def _score(
+    question: Question, repeat: int, found: Mapping[str, Completion], renderer: Renderer | None, suite: Suite
+) -> ScoreRow:
+    row, key = question.row, answer_id(question.row.id, repeat)
+    completion = found[key]
+    answer = completion.text
+    if answer is None:
+        answer = renderer.decode(list(completion.token_ids)) if renderer else ""
+    scored = suite.score(answer, row) if completion.error is None else Scored({}, "unscored", error=completion.error)
+    tokens = len(completion.token_ids) if completion.answer_tokens is None else completion.answer_tokens
+    asked_tokens = len(question.prompt.token_ids) if completion.prompt_tokens is None else completion.prompt_tokens
+    return ScoreRow(
+        id=key,
+        group=cluster_of(row, suite.cluster),
+        source=row.source,
+        question=next((str(m.get("content")) for m in reversed(row.prompt) if m["role"] == "user"), ""),
+        reference=question.reference,
+        answer=answer,
+        parsed=scored.parsed,
+        scores={} if scored.error else scored.scores,
+        reason=scored.reason,
+        failure=scored.failure,
+        error=scored.error,
+        prompt_sha256=question.prompt_sha256,
+        row_sha256=question.row_sha256,
+        template_sha256=question.template_sha256,
+        answer_sha256=answer_hash(completion),
+        repeat=repeat,
+        prompt_tokens=asked_tokens,
+        answer_tokens=tokens,
+        finish=completion.finish,
+        seconds=completion.seconds,
+        cost_usd=completion.cost_usd,
+    )
+
+
 def _say(scores: Scores, run: RunContext) -> None:
-    parts = [f"{m.metric} {m.value:.1%} ({m.low:.1%} to {m.high:.1%})" for m in scores.summary]
-    run.note(f"{', '.join(parts)}; n = {scores.num_rows}")
+    parts = [f"{m.metric} {shown(m, m.value)} ({shown(m, m.low)} to {shown(m, m.high)})" for m in scores.summary]
+    told = [f"{m.metric} {m.value:.1%}" for m in scores.pass_k]
+    unscored = f", {scores.unscored} answers unscored" if scores.unscored else ""
+    cost = f", {scores.cost_usd:.4f} USD" if scores.cost_usd else ""
+    run.note(f"{', '.join([*parts, *told])}; n = {scores.num_rows}{unscored}{cost}")
+
+
+def shown(metric: MetricSummary, value: float) -> str:
+    """Return a value of a metric as people read it: a share in percent, anything else as a number."""
+    return f"{value:.1%}" if metric.higher_is_better and 0 <= metric.value <= 1 else f"{value:.4g}"

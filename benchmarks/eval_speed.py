@@ -1,0 +1,208 @@
+"""How fast is an evaluation, against lm-evaluation-harness' `hf` model on the same prompts?
+
+The tour's 150 test rows (tool calls) and puzzles of reasoning-gym, greedy, SmolLM2-135M in float32, the same batch size
+and threads on both sides, and the same answers demanded of both. Ours is the whole stage `evaluate` with the model
+loaded: rendering, answers, scores, files. Theirs is `HFLM.generate_until` alone, on the rendered prompts as text, in a
+process of its own that waits while we run, and we wait while it runs.
+
+    python -m venv lm-eval && lm-eval/bin/pip install 'lm-eval[hf]'     the same torch and transformers as ours
+    python -m benchmarks.eval_speed --lm-eval lm-eval/bin/python
+
+writes   benchmarks/baselines/<CPU>__eval_speed.json
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from benchmarks.report import BASELINES, Finding, machine, ratios, told_machine, write_results
+from tunewright.artifacts.context import RunContext
+from tunewright.artifacts.dataset import Rows
+from tunewright.artifacts.scores import ScoreRow
+from tunewright.chat.render import Renderer
+from tunewright.models.find import model_folder
+from tunewright.pipeline import call_stage
+from tunewright.planning import plan
+from tunewright.recipe.load import load_recipe
+from tunewright.recipe.sections import EvaluateSection
+from tunewright.stages.evaluate.answers import loaded
+from tunewright.stages.evaluate.prompts import questions
+from tunewright.stages.evaluate.stage import asked_rows, evaluate
+from tunewright.suites.protocol import find_suite
+
+AT_LEAST = 2.0
+ROUNDS = 3
+BATCH_SIZE = 38  # the tour's
+TOKENS = 96
+MODEL = "smollm2-135m-instruct"
+TOUR = Path(__file__).parents[1] / "recipes" / "tour.yaml"
+WORKER = Path(__file__).with_name("eval_speed_worker.py")
+PUZZLES = {"tasks": ["chain_sum", "basic_arithmetic", "letter_counting", "number_sorting"], "rows": 25}
+
+
+@dataclass
+class Job:
+    """One set of rows, how they are evaluated, and what a language model reads of them."""
+
+    name: str
+    rows: Rows | None
+    section: EvaluateSection
+    ids: list[tuple[int, ...]]
+    texts: list[str]
+
+
+class Harness:
+    """lm-evaluation-harness in its own Python, one request at a time."""
+
+    def __init__(self, python: str, folder: Path, batch_size: int):
+        environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "HF_HUB_OFFLINE": "1"}
+        command = [python, str(WORKER), str(folder), str(batch_size), str(torch.get_num_threads())]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
+        self.about = self._read()
+
+    def _read(self) -> dict[str, object]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("lm-evaluation-harness ended; its error stands above")
+        found: dict[str, object] = json.loads(line)
+        return found
+
+    def ask(self, texts: Sequence[str], stop: str, tokens: int) -> dict[str, object]:
+        """Return `answers`, `seconds` and the number of prompt tokens that it saw."""
+        assert self.process.stdin is not None
+        request = {"texts": list(texts), "until": [stop], "max_gen_toks": tokens}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+def make_jobs(folder: Path, limit: int | None, batch_size: int, tokens: int, model: str) -> list[Job]:
+    """Return the tour's test rows and the puzzles, as both sides ask them."""
+    recipe = load_recipe(TOUR, [f"model={model}"])
+    data = call_stage(plan(recipe)[0], {}, folder, RunContext(quiet=True))
+    common = {"model": model, "batch_size": batch_size, "max_new_tokens": tokens, "limit": limit, "seed": recipe.seed}
+    sections = {
+        "tool calls": (data.part("test"), EvaluateSection(suite="tool-calls", rows="data.test", **common)),
+        "reasoning-gym": (None, EvaluateSection(suite="reasoning-gym", options=PUZZLES, **common)),
+    }
+    renderer = Renderer.from_folder(model_folder(model))
+    found = []
+    for name, (rows, section) in sections.items():
+        suite = find_suite(section.suite, section.options)
+        asked = questions(asked_rows(rows, suite, section), section, suite, [], renderer, tokens)
+        ids = [question.prompt.token_ids for question in asked]
+        texts = ["".join(renderer.pieces(row)) for row in ids]
+        found.append(Job(name, rows, section, ids, texts))
+    return found
+
+
+def ours(job: Job, backend: object) -> tuple[float, list[ScoreRow]]:
+    """Return seconds and answers of the whole stage, in a fresh folder."""
+    with tempfile.TemporaryDirectory() as out:
+        began = time.perf_counter()
+        scores = evaluate(job.rows, job.section, Path(out), RunContext(quiet=True), backend=backend)
+        seconds = time.perf_counter() - began
+        return seconds, list(scores.rows())
+
+
+def race(job: Job, backend: object, harness: Harness, stop: str, rounds: int) -> dict[str, object]:
+    """Return the seconds of both sides over the rounds, A B A B …, after a warm-up of each; and how answers agree."""
+    tokens = job.section.max_new_tokens or 0
+    seconds: dict[str, list[float]] = {"ours": [], "lm-eval": []}
+    for round_ in range(rounds + 1):
+        own, rows = ours(job, backend)
+        theirs = harness.ask(job.texts, stop, tokens)
+        if round_:
+            seconds["ours"].append(own)
+            seconds["lm-eval"].append(float(theirs["seconds"]))
+    pairs = list(zip(rows, theirs["answers"], strict=True))
+    differ = [row.id for row, answer in pairs if row.answer.strip() != answer.strip()]
+    counts = [len(ids) for ids in job.ids]
+    return {
+        "job": job.name,
+        "rows": len(rows),
+        "prompt_tokens": sum(counts),
+        "answer_tokens": sum(row.answer_tokens for row in rows),
+        "seconds": seconds,
+        "same_prompts": theirs["prompt_tokens"] == counts,
+        "same_answers": len(rows) - len(differ),
+        "differ": differ[:5],
+    }
+
+
+def show(found: dict[str, object]) -> Finding:
+    """Print what came out for one job; return the ratio held against its bound."""
+    seconds = found["seconds"]
+    for name, values in seconds.items():
+        speed = found["answer_tokens"] / median(values)
+        told = f"{found['rows'] / median(values):6.2f} rows/s  {speed:7.1f} answer tokens/s"
+        print(f"    {name:<10}{median(values):8.1f} s ({min(values):.1f} to {max(values):.1f})  {told}")
+    same = f"{found['same_answers']} of {found['rows']} answers the same"
+    prompts = "the same prompt tokens" if found["same_prompts"] else "OTHER PROMPT TOKENS"
+    print(f"    {found['prompt_tokens']} prompt tokens, {found['answer_tokens']} answer tokens; {prompts}, {same}")
+    claim = f"{found['job']}: seconds, lm-eval / ours"
+    finding = Finding(claim, ratios(seconds["lm-eval"], seconds["ours"]), AT_LEAST, at_least=True)
+    print(f"    {finding.told()}")
+    return finding
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    options = _options(arguments)
+    if not options.lm_eval:
+        raise SystemExit("which Python has lm-eval? --lm-eval PATH, or LM_EVAL_PYTHON; see the top of this file")
+    folder = model_folder(options.model)
+    about = machine(torch.float32)
+    print(f"  {told_machine(about)}")
+    harness = Harness(options.lm_eval, folder, options.batch_size)
+    print(f"  against lm-eval {harness.about['lm_eval']}, transformers {harness.about['transformers']}, "
+          f"torch {harness.about['torch']}; batches of {options.batch_size}")  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory() as data:
+            jobs = make_jobs(Path(data), options.limit, options.batch_size, options.tokens, options.model)
+            renderer = Renderer.from_folder(folder)
+            section = jobs[0].section.model_copy(update={"precision": "float32"})
+            backend = loaded(folder, renderer, section, None)
+            stop = "".join(renderer.pieces(renderer.stop_token_ids[:1]))
+            found, findings = [], []
+            for job in jobs:
+                print(f"\n  {job.name}")
+                found.append(race(job, backend, harness, stop, options.rounds))
+                findings.append(show(found[-1]))
+    finally:
+        harness.close()
+    if not options.limit:
+        payload = {"against": harness.about, "jobs": found, "findings": [finding.as_json() for finding in findings]}
+        print(f"\n  written to {write_results(BASELINES, about, 'eval_speed', payload)}")
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.eval_speed", description=__doc__.splitlines()[0])
+    parser.add_argument("--lm-eval", default=os.environ.get("LM_EVAL_PYTHON"), help="a Python that has lm-eval")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="of both sides")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="longest answer")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--limit", type=int, help="only so many rows, and nothing is written")
+    return parser.parse_args(list(arguments))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
