@@ -8,7 +8,7 @@ import pytest
 SRC = Path(__file__).parents[2] / "src" / "tunewright"
 TOOLS = ("gates", "chat", "sources", "models", "losses", "kernels", "backends", "graders", "suites", "stats", "pods")
 LAYERS = (
-    ("cli", "api", "agents", "audit", "__main__"),
+    ("cli", "api", "agents", "audit", "faults", "__main__"),
     ("reports",),
     ("pipeline",),
     ("reuse",),

@@ -52,6 +52,7 @@ VERBS = {
         "tunewright.cli.entropy:entropy", "show what a model doubts, token by token; or base against tuned"
     ),
     "journal": Verb("tunewright.cli.journal:journal", "list all runs: what was expected, what came out"),
+    "faults": Verb("tunewright.cli.faults:faults", "plant known faults in sound projects: which are caught, and where"),
     "schema": Verb("tunewright.cli.schema:schema", "print the JSON Schema of recipes"),
 }
 
