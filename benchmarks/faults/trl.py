@@ -4,8 +4,8 @@
     python -m benchmarks.faults.trl NAME …       these only; prints, writes nothing
 
 Stock `SFTTrainer`, as its documentation shows it: rows from the file by `datasets`, LoRA, `assistant_only_loss`, two
-steps; for graders `GRPOTrainer` with the grader's `grade` as its reward. Each fault runs in a process of its own, and so
-does its clean twin: what is said of both counts as nothing.
+steps; for graders `GRPOTrainer` with the grader's `grade` as its reward. Each fault runs in a process of its own, and
+so does its clean twin: what is said of both counts as nothing.
 
     raises          an exception
     warns           a warning or a logged line of level WARNING that the twin does not bring

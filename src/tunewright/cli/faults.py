@@ -1,4 +1,4 @@
-"""`tw faults`: the fault bench on this machine and these versions. stdout is the table, or with `--json` the document."""
+"""`tw faults`: the fault bench on this machine and these versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def faults(
 ) -> None:
     """Plant every known fault in a sound small project and say which gate catches it, and where; minutes, not more.
 
-    Sound projects of many kinds are checked as well: a gate that fails on one is a false alarm, and ends with exit code 1.
+    Sound projects of many kinds are checked as well: a gate that fails on one is a false alarm, and the exit
+    code is 1.
     """
     for name in ("torch", "trl"):
         if find_spec(name) is None:  # the projects train: without it every one would fail alike

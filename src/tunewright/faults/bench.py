@@ -1,4 +1,4 @@
-"""The fault bench: is each planted fault caught, by which gate, where, and what did it save? And is clean input left alone?
+"""The fault bench: is each planted fault caught, by which gate, where, and what did it save?
 
 Every fault is held against its clean twin, the same project without the change: a gate that speaks of the twin as well
 has caught nothing. Caught means that a gate or a refusal says more than it says of the twin; a crash is no catch.

@@ -89,20 +89,21 @@ def tools() -> list[Row]:
 
 
 _WORDS = {
-    "german": "Straße Äpfel grün über Frühstück Gemüse Schlüssel Brötchen Käse größer müde Tür Löffel schön".split(),
-    "chinese": list("山水火木金土日月風雨花鳥魚蟲春夏秋冬東西南北"),
-    "arabic": "كتاب قلم بيت مدرسة شمس قمر بحر جبل نهر شجرة طريق مدينة سماء أرض".split(),
-    "greek": "θάλασσα ουρανός βουνό δέντρο σπίτι δρόμος πόλη ήλιος φεγγάρι βιβλίο γράμμα νερό".split(),
-    "emoji": "🙂 🚀 🌍 🍎 🎲 🎻 📚 🧵 🧲 🧭 🛶 🪁 🧩 🪴".split(),
+    "german": "Straße Äpfel grün über Frühstück Gemüse Schlüssel Brötchen Käse größer müde Tür Löffel schön",
+    "chinese": " ".join("山水火木金土日月風雨花鳥魚蟲春夏秋冬東西南北"),
+    "arabic": "كتاب قلم بيت مدرسة شمس قمر بحر جبل نهر شجرة طريق مدينة سماء أرض",
+    "greek": "θάλασσα ουρανός βουνό δέντρο σπίτι δρόμος πόλη ήλιος φεγγάρι βιβλίο γράμμα νερό",
+    "emoji": "🙂 🚀 🌍 🍎 🎲 🎻 📚 🧵 🧲 🧭 🛶 🪁 🧩 🪴",
 }
+_FILLERS = "so then it must be seen who may help here"
 
 
 def words_of(language: str, count: int = 60) -> list[Row]:
     """Return rows in which words of a language are to be said backwards."""
-    chance = random.Random(language)
+    chance, words = random.Random(language), _WORDS[language].split()
     found = []
     for place in range(count):
-        said = [chance.choice(_WORDS[language]) for _ in range(7)]
+        said = [chance.choice(words) for _ in range(7)]
         found.append(chat(f"{language}{place}", " ".join(said), " ".join(reversed(said))))
     return found
 
@@ -184,9 +185,7 @@ def _answers() -> list[dict[str, Any]]:
 
 
 def _thinking(chance: random.Random) -> str:
-    return " ".join(
-        chance.choice("so then it must be seen who may help here".split()) for _ in range(chance.randint(3, 40))
-    )
+    return " ".join(chance.choice(_FILLERS.split()) for _ in range(chance.randint(3, 40)))
 
 
 def _lines(values: list[dict[str, Any]]) -> str:

@@ -129,9 +129,8 @@ def _verdict(item: dict[str, Any], stage: str, seconds: float) -> Said:
 
 def _refusal(document: dict[str, Any], stage: str, seconds: float, code: int) -> Said:
     first = (document.get("problems") or [document])[0]
-    crashed = (
-        document.get("bug") or code == EXIT_BUG and document["error"] not in ("EnvironmentProblem", "MissingExtra")
-    )
+    told = document["error"] in ("EnvironmentProblem", "MissingExtra")
+    crashed = document.get("bug") or (code == EXIT_BUG and not told)
     parts = (first.get("suggestion"), first.get("fix"), first.get("example"))
     return Said(
         gate=document["error"],

@@ -1,7 +1,7 @@
 """The tiny model of a clean project: a real tokenizer, trained here, and a two-layer Llama that has learned a little.
 
-It knows its control tokens, closes its turns and gives the right department in polite words: what it knows is right, and
-the form is not the one that the recipe asks for. Made in seconds on a CPU, the same bytes every time.
+It knows its control tokens, closes its turns and gives the right department in polite words: what it knows is right,
+and the form is not the one that the recipe asks for. Made in seconds on a CPU, the same bytes every time.
 
 writes   a model folder as transformers saves it
 """

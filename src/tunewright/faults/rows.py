@@ -13,12 +13,12 @@ Row = dict[str, Any]
 _THINGS = (
     "kettle lamp chair table mirror carpet curtain shelf oven fridge mixer toaster blanket pillow mattress clock radio "
     "camera printer scanner keyboard monitor speaker tent backpack bicycle helmet skateboard"
-).split()
+)
 _TOWNS = (
     "Oslo Rome Cairo Lima Kyiv Doha Baku Riga Bonn Nice Turin Ghent Malmo Porto Seville Lyon Basel Graz Split Varna "
     "Tartu Gdansk Brno Cork Leeds Bergen Tampere Aarhus"
-).split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+)
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 
 _ASKED = {
     "shipping": (
@@ -52,11 +52,17 @@ def ticket(place: int) -> Row:
     department = list(_ASKED)[place % 3]
     turn = place // 3
     text = _ASKED[department][turn % 4].format(
-        thing=_THINGS[(place * 5 + turn) % len(_THINGS)],
-        town=_TOWNS[(place * 11 + 3 * turn) % len(_TOWNS)],
-        day=_DAYS[(place + turn) % 7],
+        thing=_nth(_THINGS, place * 5 + turn),
+        town=_nth(_TOWNS, place * 11 + 3 * turn),
+        day=_nth(_DAYS, place + turn),
     )
     return chat(f"t{place}", text, f"Department: {department}.")
+
+
+def _nth(words: str, place: int) -> str:
+    """Return the word at `place`, beginning again behind the last."""
+    all_words = words.split()
+    return all_words[place % len(all_words)]
 
 
 def chat(name: str, *turns: str, system: str = "") -> Row:

@@ -29,9 +29,9 @@ _CHATML = """\
 {% endif %}"""
 
 _CHATML_TOOLS = """\
-{% if tools %}{{ '<|im_start|>system\\n' }}{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + '\\n\\n' }}\
-{% endif %}{{ 'Tools:' }}{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}{{ '<|im_end|>\\n' }}{% endif %}\
-{% for message in messages %}{% if not (tools and loop.first and message['role'] == 'system') %}\
+{% if tools %}{{ '<|im_start|>system\\n' }}{% if messages[0]['role'] == 'system' %}\
+{{ messages[0]['content'] + '\\n\\n' }}{% endif %}{{ 'Tools:' }}{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}{{ '<|im_end|>\\n' }}\
+{% endif %}{% for message in messages %}{% if not (tools and loop.first and message['role'] == 'system') %}\
 {{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}{% generation %}\
 {{ message['content'] or '' }}{% for call in message.get('tool_calls') or [] %}{{ '<tool_call>\\n' + \
 ({'name': call['function']['name'], 'arguments': call['function']['arguments']} | tojson) + '\\n</tool_call>' }}\
@@ -46,8 +46,8 @@ _CHATML_DEFAULT_SYSTEM = (
 
 _LLAMA3 = """\
 {{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}\
-{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] | trim + '<|eot_id|>' }}{% endgeneration %}\
-{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}\
+{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] | trim + '<|eot_id|>' }}\
+{% endgeneration %}{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}\
 {{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"""
 
 _GEMMA = """\
@@ -60,7 +60,8 @@ _GEMMA = """\
 _MISTRAL = """\
 {{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + \
 ' [/INST]' }}{% elif message['role'] == 'assistant' %}{% generation %}{{ ' ' + message['content'] + eos_token }}\
-{% endgeneration %}{% else %}{{ raise_exception('Only user and assistant roles are supported') }}{% endif %}{% endfor %}"""
+{% endgeneration %}{% else %}{{ raise_exception('Only user and assistant roles are supported') }}\
+{% endif %}{% endfor %}"""
 
 _PHI = """\
 {% for message in messages %}{{ '<|' + message['role'] + '|>\\n' }}{% if message['role'] == 'assistant' %}\
