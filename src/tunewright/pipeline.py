@@ -313,6 +313,10 @@ def _gate_failed(stage: Planned, verdicts: list[Verdict], run: RunFolder) -> Gat
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+MAPPINGS = ("beside", "held_out", "trained_on")
+"""fields that are handed over as a mapping: what the recipe calls it -> the artifact"""
+
+
 def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, context: RunContext) -> Artifact:
     """Call the stage's function with the artifacts that its section names."""
     function = getattr(import_module(KINDS[stage.kind]), stage.kind)
@@ -320,8 +324,8 @@ def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, contex
     given: dict[str, Any] = {"rows": None} if no_rows else {}
     for field, refs in stage.references.items():
         values = {ref: _resolve(ref, artifacts) for ref in refs}
-        if field == "beside":
-            given["beside"] = values
+        if field in MAPPINGS:
+            given[field] = values
         else:
             given["trained" if field == "model" else field] = values[refs[0]]
     result: Artifact = function(**given, section=stage.section, out=out, run=context)
@@ -341,12 +345,13 @@ def preflight(recipe: Recipe) -> list[Verdict]:
         ModelError, DataError: as the stages themselves would, before anything is spent.
     """
     verdicts: list[Verdict] = []
-    for stage in plan(recipe):
-        if stage.kind == "data":
-            tokenizer_folder(str(getattr(stage.section, "model", recipe.model)))
-            with tempfile.TemporaryDirectory() as folder:
+    made: dict[str, Artifact] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in plan(recipe):
+            if stage.kind == "data":
+                tokenizer_folder(str(getattr(stage.section, "model", recipe.model)))
                 context = RunContext(stage=stage.id, quiet=True)
-                call_stage(stage, {}, Path(folder), context)
+                made[stage.id] = call_stage(stage, made, Path(folder) / stage.folder_name, context)
                 verdicts += context.verdicts
     return verdicts
 

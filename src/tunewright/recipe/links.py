@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from tunewright.errors import RecipeProblem
 from tunewright.models.find import ALIASES, may_be_model
@@ -203,24 +203,38 @@ def _plain_model(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _source_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
-    """Check the files of `jsonl` sources, and write their paths anew: from the current folder, or absolute."""
-    sources = draft.raw.get("sources")
-    for index, source in enumerate(sources if isinstance(sources, list) else []):
-        if not isinstance(source, dict) or source.get("type") != "jsonl" or not isinstance(source.get("path"), str):
-            continue
-        file = os.path.normpath(os.path.abspath(recipe.folder / source["path"]))
+FILE_SOURCES: Final = {"jsonl": "a JSON-lines file", "parquet": "a Parquet file", "csv": "a CSV or TSV file"}
+
+
+def _row_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
+    """Check the files that rows are read from, and write their paths anew: from the current folder, or absolute."""
+    if draft.kind != "data":
+        return
+    for holder, key, inner, what in _named_files(draft.raw):
+        file = os.path.normpath(os.path.abspath(recipe.folder / holder[key]))
         seen = _why_no_source(file)
         if not seen:
-            source["path"] = from_here(file)
+            holder[key] = from_here(file)
             continue
         yield recipe.problem(
             draft,
-            ("sources", index, "path"),
+            inner,
             f"the file `{from_here(file)}` {seen}",
-            suggestion=_neighbour(Path(file), source["path"]),
-            expected="a JSON-lines file; its path is taken from the folder of the recipe",
+            suggestion=_neighbour(Path(file), holder[key]),
+            expected=f"{what}; its path is taken from the folder of the recipe",
         )
+
+
+def _named_files(raw: dict[str, Any]) -> Iterator[tuple[Any, Any, KeyPath, str]]:
+    """Yield what holds a path, its key there, its place in the stage, and what the file should be."""
+    sources, apart = raw.get("sources"), raw.get("decontaminate")
+    for index, source in enumerate(sources if isinstance(sources, list) else []):
+        if isinstance(source, dict) and source.get("type") in FILE_SOURCES and isinstance(source.get("path"), str):
+            yield source, "path", ("sources", index, "path"), FILE_SOURCES[source["type"]]
+    against = apart.get("against") if isinstance(apart, dict) else None
+    for index, path in enumerate(against if isinstance(against, list) else []):
+        if isinstance(path, str):
+            yield against, index, ("decontaminate", "against", index), "a file of evaluation rows"
 
 
 def _suite_file(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
@@ -403,7 +417,7 @@ RULES: tuple[Rule, ...] = (
     _unique_id,
     _references,
     _plain_model,
-    _source_files,
+    _row_files,
     _suite_file,
     _own_rows,
     _length,

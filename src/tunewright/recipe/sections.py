@@ -17,6 +17,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunewright.recipe.clashes import refuse
+from tunewright.recipe.data_sections import (
+    COLUMNS_HELP,
+    FORMAT_HELP,
+    CsvSource,
+    Decontaminate,
+    Filter,
+    FormatName,
+    GeneratedSource,
+    OwnRows,
+    PackageSource,
+    ParquetSource,
+)
 from tunewright.recipe.evaluating import clashes as evaluate_clashes
 from tunewright.recipe.weighting import KINDS, clashes, defaults
 
@@ -85,24 +97,28 @@ class JsonlSource(Section):
 
     type: Literal["jsonl"]
     path: str = Field(description="the file, taken from the folder of the recipe")
-    columns: dict[str, str] = Field(
-        default_factory=dict,
-        description="where a field stands when it has another name: {messages: conversation}, {prompt: question}",
-    )
+    columns: dict[str, str] = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
 
 
 class HubSource(Section):
-    """Rows from a data set on the Hugging Face hub, or a local folder in the same layout."""
+    """Rows from a data set on the Hugging Face hub, streamed, or a local folder in the same layout."""
 
     type: Literal["hub"]
     name: str = Field(description="the data set: `owner/name`, or a local folder")
     config: str | None = Field(default=None, description="its configuration, when it has several")
     part: str = Field(default="train", description="its split")
-    revision: str | None = Field(default=None, description="branch, tag or commit; a commit makes it reproducible")
-    columns: dict[str, str] = Field(default_factory=dict, description="as for `jsonl`")
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit; a run reads, and records, the commit that it then is"
+    )
+    columns: dict[str, str] = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
 
 
-Source = Annotated[BfclSource | JsonlSource | HubSource, Field(discriminator="type")]
+Source = Annotated[
+    BfclSource | JsonlSource | ParquetSource | CsvSource | HubSource | PackageSource | GeneratedSource,
+    Field(discriminator="type"),
+]
 
 
 class Split(Section):
@@ -116,19 +132,38 @@ class Split(Section):
 
 
 class DataSection(StageSection):
-    """Read rows, render and measure them, drop what does not fit, split by group."""
+    """Read rows, filter them, render and measure them, drop what does not fit, split by group, compare the parts."""
 
     model: str | None = Field(
         default=None, description="whose tokenizer measures the rows; default: the recipe's model"
     )
     seed: int | None = Field(default=None, ge=0, description="seed of the split; default: the recipe's")
     sources: tuple[Source, ...] = Field(min_length=1, description="where rows come from, read in this order")
+    filters: tuple[Filter, ...] = Field(default=(), description="what takes or changes rows, in this order")
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="who reads and filters: processes of this machine, or a Ray cluster (extra `ray`); the same rows",
+    )
     split: Split = Field(default=Split(), description="how rows are held out for evaluation")
     max_tokens: int | None = Field(
         default=None, ge=16, description="longest row, prompt and answer together; default: the model's context"
     )
     overlong: Literal["error", "drop"] = Field(
         default="error", description="what to do with longer rows: stop, or drop and count them. They are never cut"
+    )
+    decontaminate: Decontaminate = Field(
+        default=Decontaminate(), description="what train is compared with, and what happens to rows that give it away"
+    )
+    held_out: tuple[RowsRef, ...] | None = Field(
+        default=None,
+        description="rows of stages above that train is compared with; default: what the recipe evaluates",
+    )
+    trained_on: tuple[RowsRef, ...] | None = Field(
+        default=None,
+        description="rows of stages above that test is compared with; default: what the recipe trains on",
+    )
+    suites: tuple[OwnRows, ...] | None = Field(
+        default=None, description="suites with rows of their own to compare with; default: those of the recipe"
     )
 
 
@@ -471,6 +506,8 @@ EXAMPLES: dict[str, str] = {
     "model": "model: smollm2-135m-instruct",
     "stages": "stages:\n  - data: {sources: [{type: jsonl, path: rows.jsonl}]}",
     "data": "- data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 150}}",
+    "data.filters": "filters: [{type: quality}, {type: duplicates}]",
+    "data.decontaminate": "decontaminate: {against: [held_out.csv]}",
     "evaluate": "- evaluate: {id: before, suite: tool-calls, rows: data.test}",
     "evaluate.endpoint": "endpoint: {url: http://127.0.0.1:8000/v1, model: my-model}",
     "evaluate.server": "server: {kind: llama.cpp}",
