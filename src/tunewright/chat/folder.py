@@ -29,6 +29,8 @@ class TokenizerFolder:
     """what the template sees as `bos_token`, `eos_token`, …"""
     stop_token_ids: tuple[int, ...]
     """the tokenizer's eos and those of generation_config.json"""
+    served_stop_ids: tuple[int, ...]
+    """the eos of generation_config.json, else of config.json: where servers stop; empty where neither says"""
     pad_token_id: int | None
     context_length: int | None
 
@@ -51,6 +53,7 @@ def read_folder(folder: Path) -> TokenizerFolder:
         template=_read_template(folder, tokenizer_config),
         special_tokens=special,
         stop_token_ids=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
+        served_stop_ids=tuple(_id_list(generation.get("eos_token_id")) or _id_list(config.get("eos_token_id"))),
         pad_token_id=next((pad for pad in pads if pad is not None), None),
         context_length=_context_length(config),
     )

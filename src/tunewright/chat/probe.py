@@ -84,7 +84,7 @@ def opening_bos(template: ChatTemplate, bos: str | None) -> str:
     return bos if bos and text.startswith(bos) and text.count(bos) == 1 else ""
 
 
-_PROBE = {
+TOOL = {
     "type": "function",
     "function": {
         "name": "tunewright_probe",
@@ -96,7 +96,7 @@ _PROBE = {
 
 def shows_tools(template: ChatTemplate) -> bool:
     """True if the template writes the tools it is given."""
-    return _writes(template, ["tunewright_probe"], [QUESTION], [_PROBE])
+    return _writes(template, ["tunewright_probe"], [QUESTION], [TOOL])
 
 
 @dataclass(frozen=True)
