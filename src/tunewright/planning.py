@@ -35,12 +35,14 @@ NO_IDENTITY: dict[str, Any] = {
     "id": True,
     "save_every": True,
     "trackers": True,
+    "gradient_checkpointing": True,
     "endpoint": {
         "api_key_env", "limit_field", "concurrency", "timeout_seconds", "price", "budget_usd", "budget_tokens"
     },
     "server": {"python", "concurrency"},
 }  # fmt: skip
-"""fields that do not change a result: a name, how often to save, where else to send the metrics, how to reach whom"""
+"""fields that do not change a result: a name, how often to save, what to compute twice, where else to send the metrics,
+how to reach whom"""
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,15 @@ CODE_VERSION = 2
 IGNORED = -100  # the label that every loss of the field skips
 ENDS_SHARE = 0.1
 
+Example = dict[str, list[Any]]
+"""`input_ids` and `labels` of a row, equally long; maybe `token_weights`"""
+
 
 @dataclass(frozen=True)
 class Plan:
     """What will be trained, in order."""
 
-    examples: list[dict[str, list[Any]]]
+    examples: list[Example]
     steps: int
 
     @property
@@ -92,7 +95,7 @@ def plan_training(rows: Rows, section: SftSection, renderer: Renderer) -> Plan:
     return Plan(examples=[rendered[index] for index in order], steps=steps)
 
 
-def _example(row: ChatRow, renderer: Renderer, weighted: bool) -> dict[str, list[Any]]:
+def _example(row: ChatRow, renderer: Renderer, weighted: bool) -> Example:
     rendered = renderer.conversation(row.messages, row.tools)
     limit = renderer.context_length
     if limit is not None and len(rendered.token_ids) > limit:
@@ -127,28 +130,41 @@ def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> None:
     """Run the trainer and put the adapter in place by rename."""
     _quiet()
     try:
-        from transformers import AutoTokenizer
-
-        from tunewright.models.load import load_model
         from tunewright.stages.sft.progress import Recorder, checkpoint_step, last_checkpoint
-        from tunewright.stages.sft.trainer import make_trainer
     except ImportError as error:
         raise MissingExtra.of(error, "train") from None
-    precision = resolve_precision(section.precision)
     folder = model_folder(str(section.model))
     resume = last_checkpoint(make_folder(out / "checkpoints"))
     start = checkpoint_step(resume) if resume else 0
     with warnings.catch_warnings(), task(f"training {plan.steps} steps", plan.steps, start) as bar, writing(out):
         warnings.simplefilter("ignore", FutureWarning)  # TRL 1.16 still uses the old name of activation checkpointing
-        model = load_model(folder, precision)
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        trainer = make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision)
+        trainer = load_trainer(plan, section, out, folder)
         run.note(trainer.head_used)
         recorder = Recorder(out, start, bar, trainer.meter, trainer.selector, resume)
         trainer.start_counting_at(recorder.tokens)
         trainer.add_callback(recorder)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         _save_adapter(trainer.model, str(section.model), out)
+
+
+def load_trainer(plan: Plan, section: SftSection, out: Path, folder: Path) -> Any:
+    """Load the model in `folder` and return the trainer of `plan`, as training and its trial use it.
+
+    Raises:
+        ModelError: the model cannot be loaded. MissingExtra: a library is not installed.
+    """
+    _quiet()
+    try:
+        from transformers import AutoTokenizer
+
+        from tunewright.models.load import load_model
+        from tunewright.stages.sft.trainer import make_trainer
+    except ImportError as error:
+        raise MissingExtra.of(error, "train") from None
+    precision = resolve_precision(section.precision)
+    model = load_model(folder, precision)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    return make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision)
 
 
 def _save_adapter(model: Any, base: str, out: Path) -> None:
