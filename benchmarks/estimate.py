@@ -77,16 +77,16 @@ class Case:
 
 
 CASES = {
-    "smollm2-135m": Case(None, (384, 370, 350, 300)),
-    "smollm2-135m, one long row": Case(None, (1536,)),
-    "smollm2-135m, padded": Case(None, (384, 370, 350, 300), padded=True),
-    "smollm2-135m, checkpointing": Case(None, (512,) * 6, checkpointing=True),
+    "smollm2-135m": Case(None, (256, 250, 200, 150)),
+    "smollm2-135m, one long row": Case(None, (800,)),
+    "smollm2-135m, padded": Case(None, (256, 250, 200, 150), padded=True),
+    "smollm2-135m, checkpointing": Case(None, (400,) * 4, checkpointing=True),
     "smollm2 10 layers, full": Case({**SMOLLM2, "num_hidden_layers": 10}, (256,) * 6, method="full"),
-    "gemma-3-270m (windows)": Case(GEMMA3, (256,) * 4),
-    "gemma-3-270m, long rows": Case(GEMMA3, (768, 700)),
-    "qwen3-0.6b 6 layers": Case({**QWEN3, "num_hidden_layers": 6}, (512, 400, 300, 200)),
+    "gemma-3-270m (windows)": Case(GEMMA3, (256,) * 3),
+    "gemma-3-270m, long rows": Case(GEMMA3, (700,)),
+    "qwen3-0.6b 6 layers": Case({**QWEN3, "num_hidden_layers": 6}, (400, 300, 200, 100)),
     "qwen3-0.6b 2 layers, full": Case({**QWEN3, "num_hidden_layers": 2}, (128,) * 4, method="full"),
-    "llama-3.2-1b 3 layers, rank 64": Case({**LLAMA3, "num_hidden_layers": 3}, (512, 512), rank=64),
+    "llama-3.2-1b 3 layers, rank 64": Case({**LLAMA3, "num_hidden_layers": 3}, (400, 400), rank=64),
     "mistral 8 layers, accumulation": Case({**MISTRAL, "num_hidden_layers": 8}, (400, 300), accumulation=2),
 }
 
@@ -138,7 +138,7 @@ def run_lora(case: Case, folder: Path, rows: list[dict[str, list[int]]]) -> dict
         rows="data.train", model=str(folder), steps=STEPS, batch_size=len(rows), lora=Lora(rank=case.rank),
         gradient_accumulation=case.accumulation, gradient_checkpointing=case.checkpointing, seed=0,
     )  # fmt: skip
-    found = measure([rows] * STEPS, section, packed=False)
+    found = measure([rows] * STEPS, section)
     return {"peak": found.peak_bytes, "base": found.base_bytes, "ran": found.head_used, "seconds": found.seconds}
 
 

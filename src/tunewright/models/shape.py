@@ -3,7 +3,7 @@
 reads    config.json of any family of transformers; the headers of *.safetensors where they are there (no weights)
 makes    a `Shape`: all that memory and FLOPs follow from. Needs no torch.
 
-Families differ in a few ways that count: bound or separate head, query and key norms, two or four norms a layer, a gated
+Families differ in a few ways that count: bound or separate head, query and key norms, two or four norms a layer, gated
 or plain MLP, biases, experts, sliding windows. What a config leaves out is its family's default.
 """
 
@@ -194,9 +194,7 @@ def _number(text: Mapping[str, Any], name: str, where: str) -> int:
         value = text.get(key)
         if isinstance(value, int) and value > 0:
             return value
-    raise ModelError(
-        f"no {name}", where=where, expected="the config of a decoder (Llama, Qwen, Gemma, Mistral, ...)"
-    )
+    raise ModelError(f"no {name}", where=where, expected="the config of a decoder (Llama, Qwen, Gemma, Mistral, ...)")
 
 
 def _experts(text: Mapping[str, Any]) -> int:

@@ -29,20 +29,18 @@ from tunewright.models.precision import resolve_precision
 from tunewright.progress import task
 from tunewright.recipe.sections import SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
+from tunewright.stages.sft.size import memory_verdict
 
 CODE_VERSION = 2
 IGNORED = -100  # the label that every loss of the field skips
 ENDS_SHARE = 0.1
-
-Example = dict[str, list[Any]]
-"""`input_ids` and `labels` of a row, equally long; maybe `token_weights`"""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What will be trained, in order."""
 
-    examples: list[Example]
+    examples: list[dict[str, list[Any]]]
     steps: int
 
     @property
@@ -62,11 +60,13 @@ def sft(rows: Rows, section: SftSection, out: Path, run: RunContext) -> Trained:
     Raises:
         DataError: no rows, or a row longer than the model's context; names it.
         ModelError: the base model cannot be loaded.
+        GateFailed: the device has too little memory. BudgetSpent: training stops with a checkpoint.
     """
     summary = out / "trained.json"
     if not summary.is_file():
         plan = plan_training(rows, section, Renderer.from_folder(model_folder(str(section.model))))
         run.note(f"{plan.steps} steps, {len(plan.examples)} rows, {plan.tokens:,} tokens")
+        run.require(memory_verdict(plan.examples, plan.steps, section))
         _train(plan, section, out, run)
         write_json(summary, _summary(plan, section, out))
     with writing(out):
@@ -95,7 +95,7 @@ def plan_training(rows: Rows, section: SftSection, renderer: Renderer) -> Plan:
     return Plan(examples=[rendered[index] for index in order], steps=steps)
 
 
-def _example(row: ChatRow, renderer: Renderer, weighted: bool) -> Example:
+def _example(row: ChatRow, renderer: Renderer, weighted: bool) -> dict[str, list[Any]]:
     rendered = renderer.conversation(row.messages, row.tools)
     limit = renderer.context_length
     if limit is not None and len(rendered.token_ids) > limit:
@@ -130,41 +130,30 @@ def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> None:
     """Run the trainer and put the adapter in place by rename."""
     _quiet()
     try:
+        from transformers import AutoTokenizer
+
+        from tunewright.models.load import load_model
         from tunewright.stages.sft.progress import Recorder, checkpoint_step, last_checkpoint
+        from tunewright.stages.sft.spending import StopWhenSpent
+        from tunewright.stages.sft.trainer import make_trainer
     except ImportError as error:
         raise MissingExtra.of(error, "train") from None
+    precision = resolve_precision(section.precision)
     folder = model_folder(str(section.model))
     resume = last_checkpoint(make_folder(out / "checkpoints"))
     start = checkpoint_step(resume) if resume else 0
     with warnings.catch_warnings(), task(f"training {plan.steps} steps", plan.steps, start) as bar, writing(out):
         warnings.simplefilter("ignore", FutureWarning)  # TRL 1.16 still uses the old name of activation checkpointing
-        trainer = load_trainer(plan, section, out, folder)
+        model = load_model(folder, precision)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        trainer = make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision)
         run.note(trainer.head_used)
         recorder = Recorder(out, start, bar, trainer.meter, trainer.selector, resume)
         trainer.start_counting_at(recorder.tokens)
         trainer.add_callback(recorder)
+        trainer.add_callback(StopWhenSpent(run.purse))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         _save_adapter(trainer.model, str(section.model), out)
-
-
-def load_trainer(plan: Plan, section: SftSection, out: Path, folder: Path) -> Any:
-    """Load the model in `folder` and return the trainer of `plan`, as training and its trial use it.
-
-    Raises:
-        ModelError: the model cannot be loaded. MissingExtra: a library is not installed.
-    """
-    _quiet()
-    try:
-        from transformers import AutoTokenizer
-
-        from tunewright.models.load import load_model
-        from tunewright.stages.sft.trainer import make_trainer
-    except ImportError as error:
-        raise MissingExtra.of(error, "train") from None
-    precision = resolve_precision(section.precision)
-    model = load_model(folder, precision)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    return make_trainer(model, tokenizer, plan.examples, section, plan.steps, out, precision)
 
 
 def _save_adapter(model: Any, base: str, out: Path) -> None:
