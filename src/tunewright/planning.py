@@ -36,12 +36,14 @@ NO_IDENTITY: dict[str, Any] = {
     "save_every": True,
     "engine": True,
     "trackers": True,
+    "gradient_checkpointing": True,
     "endpoint": {
         "api_key_env", "limit_field", "concurrency", "timeout_seconds", "price", "budget_usd", "budget_tokens"
     },
     "server": {"python", "concurrency"},
 }  # fmt: skip
-"""fields that do not change a result: a name, how often to save, who does it, where metrics go, how to reach whom"""
+"""fields that do not change a result: a name, how often to save, who does it, what to compute twice, where metrics go,
+how to reach whom"""
 
 
 COMPARED_WITH: Final = ("held_out", "trained_on", "suites", "decontaminate", "against")

@@ -20,6 +20,7 @@ FLAGS = {
     "--filter",
     "--force",
     "--format",
+    "--gpus",
     "--help",
     "--icc",
     "--item",

@@ -38,6 +38,8 @@ VERBS = {
     "init": Verb("tunewright.cli.init:init", "write a new, commented recipe"),
     "check": Verb("tunewright.cli.check:check", "find what is wrong with a recipe before anything is spent"),
     "lint": Verb("tunewright.cli.lint:lint", "hold a chat template, and rows, against the model's tokenizer"),
+    "estimate": Verb("tunewright.cli.estimate:estimate", "say what training takes: memory, hours, USD"),
+    "bench": Verb("tunewright.cli.bench:bench", "measure on this machine: is training fast enough to work with?"),
     "run": Verb("tunewright.cli.run:run", "run a recipe; what is done already is reused"),
     "finetune": Verb("tunewright.cli.finetune:finetune", "model and data in, tuned model and proof out"),
     "data": Verb("tunewright.cli.data:data", "look at rows, filter, join, split, sample and compare them"),

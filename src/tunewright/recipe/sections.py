@@ -435,6 +435,9 @@ class SftSection(StageSection):
     epochs: float | None = Field(default=None, gt=0, description="passes over the rows; give steps or epochs")
     batch_size: int = Field(default=8, ge=1, description="rows in one forward pass")
     gradient_accumulation: int = Field(default=1, ge=1, description="forward passes in one optimizer step")
+    gradient_checkpointing: bool = Field(
+        default=False, description="keep less for the backward pass and compute it again: less memory, a third slower"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="shape after the warm-up")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
@@ -504,6 +507,7 @@ PARTS: dict[str, tuple[str, ...]] = {"data": ("train", "test")}
 EXAMPLES: dict[str, str] = {
     "recipe": "recipe: my-first-run",
     "model": "model: smollm2-135m-instruct",
+    "budget": "budget: {hours: 2, usd: 5}",
     "stages": "stages:\n  - data: {sources: [{type: jsonl, path: rows.jsonl}]}",
     "data": "- data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 150}}",
     "data.filters": "filters: [{type: quality}, {type: duplicates}]",
@@ -521,6 +525,16 @@ EXAMPLES: dict[str, str] = {
 }
 
 
+class Budget(Section):
+    """What a run may take: what does not fit is refused, what overruns is stopped, and what is done is kept."""
+
+    hours: float | None = Field(default=None, gt=0, description="working time of all stages")
+    usd: float | None = Field(default=None, gt=0, description="that time at the price of the machine")
+    usd_per_hour: float | None = Field(
+        default=None, gt=0, description="what the machine costs; default: the secure price of its GPU in the catalogue"
+    )
+
+
 class Header(Section):
     """The head of a recipe: everything but its stages."""
 
@@ -528,6 +542,7 @@ class Header(Section):
     hypothesis: str = Field(default="", description="what you expect and why; it opens the journal of every run")
     seed: int = Field(default=7, ge=0, description="seed of everything that is random")
     model: str = Field(description="alias, folder, GGUF file or hub id")
+    budget: Budget | None = Field(default=None, description="hours and USD that a run may take; none: no limit")
 
 
 class Recipe(Header):

@@ -29,6 +29,7 @@ from tunewright.models.precision import resolve_precision
 from tunewright.progress import task
 from tunewright.recipe.sections import SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
+from tunewright.stages.sft.size import memory_verdict
 
 CODE_VERSION = 2
 IGNORED = -100  # the label that every loss of the field skips
@@ -59,11 +60,13 @@ def sft(rows: Rows, section: SftSection, out: Path, run: RunContext) -> Trained:
     Raises:
         DataError: no rows, or a row longer than the model's context; names it.
         ModelError: the base model cannot be loaded.
+        GateFailed: the device has too little memory. BudgetSpent: training stops with a checkpoint.
     """
     summary = out / "trained.json"
     if not summary.is_file():
         plan = plan_training(rows, section, Renderer.from_folder(model_folder(str(section.model))))
         run.note(f"{plan.steps} steps, {len(plan.examples)} rows, {plan.tokens:,} tokens")
+        run.require(memory_verdict(plan.examples, plan.steps, section))
         _train(plan, section, out, run)
         write_json(summary, _summary(plan, section, out))
     with writing(out):
@@ -131,6 +134,7 @@ def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> None:
 
         from tunewright.models.load import load_model
         from tunewright.stages.sft.progress import Recorder, checkpoint_step, last_checkpoint
+        from tunewright.stages.sft.spending import StopWhenSpent
         from tunewright.stages.sft.trainer import make_trainer
     except ImportError as error:
         raise MissingExtra.of(error, "train") from None
@@ -147,6 +151,7 @@ def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> None:
         recorder = Recorder(out, start, bar, trainer.meter, trainer.selector, resume)
         trainer.start_counting_at(recorder.tokens)
         trainer.add_callback(recorder)
+        trainer.add_callback(StopWhenSpent(run.purse))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         _save_adapter(trainer.model, str(section.model), out)
 
