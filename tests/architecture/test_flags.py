@@ -37,6 +37,7 @@ FLAGS = {
     "--rows",
     "--seed",
     "--set",
+    "--sign",
     "--space",
     "--static",
     "--steps",
