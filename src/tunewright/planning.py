@@ -18,7 +18,14 @@ from tunewright.artifacts.record import Record
 from tunewright.models.find import model_identity
 from tunewright.models.precision import resolve_precision
 from tunewright.recipe.links import reference_fields
-from tunewright.recipe.sections import DataSection, DryRunSection, EvaluateSection, Recipe, StageSection
+from tunewright.recipe.sections import (
+    DataSection,
+    DryRunSection,
+    EvaluateSection,
+    Recipe,
+    SftSection,
+    StageSection,
+)
 from tunewright.sources.read import data_identities
 from tunewright.suites.identity import suite_identity
 
@@ -158,6 +165,8 @@ def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> 
         found["precision"] = resolve_precision(section.precision)
     if isinstance(section, EvaluateSection):
         found |= suite_identity(section.suite, section.options)
+    if isinstance(section, SftSection) and section.dev is not None:
+        found |= suite_identity(section.dev.suite, section.dev.options)
     if isinstance(section, DryRunSection):
         found |= suite_identity("", {"grader": section.grader, "answers": section.answers})
     if isinstance(section, DataSection):

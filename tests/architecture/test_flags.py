@@ -38,6 +38,7 @@ FLAGS = {
     "--rows",
     "--seed",
     "--set",
+    "--sign",
     "--space",
     "--static",
     "--steps",

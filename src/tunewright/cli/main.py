@@ -45,6 +45,7 @@ VERBS = {
     "data": Verb("tunewright.cli.data:data", "look at rows, filter, join, split, sample and compare them"),
     "show": Verb("tunewright.cli.show:show", "show what a run made: stages, rows, answers"),
     "report": Verb("tunewright.cli.report:report", "write a run's report as one HTML file"),
+    "checklist": Verb("tunewright.cli.checklist:checklist", "show what a run still lacks before its model is used"),
     "eval": Verb("tunewright.cli.eval:eval", "score models with a suite, side by side, without a recipe"),
     "compare": Verb("tunewright.cli.compare:compare", "compare scored runs, paired by row"),
     "power": Verb("tunewright.cli.power:power", "plan an evaluation: what so many rows show"),

@@ -43,8 +43,8 @@ def as_page(bench: Bench, machine: str) -> str:
     parts = [
         "<!-- written by `python -m benchmarks.faults --write` -->\n# Planted faults\n",
         "Each fault is one change of a sound small project (a tiny model with a real tokenizer, sixty rows, a recipe "
-        "that measures, trains for 40 steps, measures again and compares). The real command line runs over it: `tw check "
-        "--static`, `tw check`, `tw run`. A gate that speaks of the sound twin as well has caught nothing. `tw faults` "
+        "that measures, trains for 40 steps, measures again and compares). The real command line runs over it: "
+        "`tw check --static`, `tw check`, `tw run`. A gate that speaks of the sound twin as well has caught nothing. `tw faults` "
         "does all of it again, on your machine and your versions.\n",
         f"**{totals(bench)}** ({machine})\n",
         *_not_caught(bench.faults),
@@ -116,8 +116,8 @@ def _beside() -> str:
         "## TRL alone, and what others promise\n",
         f"TRL was run on the same model folder and the same rows ({versions}): stock `SFTTrainer` with "
         "`assistant_only_loss`, two steps, or `GRPOTrainer` with the grader as its reward. *raises*: it stopped; "
-        "*warns*: it said something that it does not say of the sound twin; *silent*: it trained; *not applicable*: it has "
-        "nothing of the kind, and the reason stands beside it. Measured by `python -m benchmarks.faults.trl`.\n",
+        "*warns*: it said something that it does not say of the sound twin; *silent*: it trained; *not applicable*: "
+        "it has nothing of the kind, and the reason stands beside it. Measured by `python -m benchmarks.faults.trl`.\n",
         f"{promises['read']} *Nothing found* means that their source was searched for it.\n",
         "| of | " + " | ".join(OTHERS) + " | faults |",
         "|---|" + "---|" * (len(OTHERS) + 1),

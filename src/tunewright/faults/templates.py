@@ -30,7 +30,8 @@ _CHATML = """\
 
 _CHATML_TOOLS = """\
 {% if tools %}{{ '<|im_start|>system\\n' }}{% if messages[0]['role'] == 'system' %}\
-{{ messages[0]['content'] + '\\n\\n' }}{% endif %}{{ 'Tools:' }}{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}{{ '<|im_end|>\\n' }}\
+{{ messages[0]['content'] + '\\n\\n' }}{% endif %}{{ 'Tools:' }}{% for tool in tools %}{{ '\\n' + (tool | tojson) }}\
+{% endfor %}{{ '<|im_end|>\\n' }}\
 {% endif %}{% for message in messages %}{% if not (tools and loop.first and message['role'] == 'system') %}\
 {{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}{% generation %}\
 {{ message['content'] or '' }}{% for call in message.get('tool_calls') or [] %}{{ '<tool_call>\\n' + \
@@ -47,8 +48,8 @@ _CHATML_DEFAULT_SYSTEM = (
 _LLAMA3 = """\
 {{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}\
 {% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] | trim + '<|eot_id|>' }}\
-{% endgeneration %}{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}\
-{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"""
+{% endgeneration %}{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}{% endfor %}\
+{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"""
 
 _GEMMA = """\
 {{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}\

@@ -30,6 +30,7 @@ from tunewright.recipe.data_sections import (
     ParquetSource,
 )
 from tunewright.recipe.evaluating import clashes as evaluate_clashes
+from tunewright.recipe.evaluating import decision_clashes
 from tunewright.recipe.weighting import KINDS, clashes, defaults
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
@@ -223,6 +224,24 @@ class ManagedServer(Section):
     concurrency: int = Field(default=8, ge=1, le=512, description="requests at a time")
 
 
+class Decision(Section):
+    """What a score must be for the run to go on."""
+
+    metric: str | None = Field(default=None, description="a metric of the suite; default: its main one")
+    above: float | None = Field(
+        default=None, description="the score must be at least this: `above: 0.6` after training"
+    )
+    below: float | None = Field(
+        default=None, description="the score must be below this: `below: 0.35`, a base that has something to learn"
+    )
+    on_fail: Literal["stop", "warn"] = Field(default="stop", description="what to do where it is not")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Decision:
+        refuse(decision_clashes(self))
+        return self
+
+
 class EvaluateSection(StageSection):
     """Let a model answer rows, and score the answers with a suite; or score how probable given answers are."""
 
@@ -263,6 +282,7 @@ class EvaluateSection(StageSection):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
     )
+    require: Decision | None = Field(default=None, description="a decision point: go on only with such a score")
     most_unscored: float = Field(
         default=0.01, ge=0, le=1, description="share of answers that may come without a score before the stage fails"
     )
@@ -425,6 +445,23 @@ class EntropyConfig(Section):
         return KINDS[self.type].gives == "mask"
 
 
+class Dev(Section):
+    """Rows of training that are held out of it, answered and scored while it runs: is the loss learning the task?"""
+
+    suite: str = Field(pattern=r"\S", description="how answers are scored: as for `evaluate`")
+    options: dict[str, Any] = Field(default_factory=dict, description="what the suite can be told, by its own names")
+    limit: int = Field(default=20, ge=1, description="so many rows, of groups that are then not trained on")
+    every: int | None = Field(
+        default=None, ge=1, description="steps between measurements; default: a quarter of them. Step 0 is measured too"
+    )
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, le=131072, description="longest answer, in tokens; default: the suite's, or 128"
+    )
+    on_fail: Literal["stop", "warn"] = Field(
+        default="stop", description="what to do where the loss falls and the score stays at the floor"
+    )
+
+
 class SftSection(StageSection):
     """Supervised fine-tuning of LoRA adapters; the loss covers the assistant's tokens and their end-of-turn."""
 
@@ -457,6 +494,7 @@ class SftSection(StageSection):
     trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...] = Field(
         default=(), description="send the metrics there too; metrics.jsonl and TensorBoard are always written"
     )
+    dev: Dev | None = Field(default=None, description="score a few held-out training rows while it trains")
 
 
 # ── compare ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -471,6 +509,7 @@ class Require(Section):
         ge=0,
         description="least difference to the baseline (0.1 is ten points); and it must be significant",
     )
+    on_fail: Literal["stop", "warn"] = Field(default="stop", description="what to do where it is not")
 
 
 class CompareSection(StageSection):
@@ -515,11 +554,13 @@ EXAMPLES: dict[str, str] = {
     "evaluate": "- evaluate: {id: before, suite: tool-calls, rows: data.test}",
     "evaluate.endpoint": "endpoint: {url: http://127.0.0.1:8000/v1, model: my-model}",
     "evaluate.server": "server: {kind: llama.cpp}",
+    "evaluate.require": "require: {metric: args_exact, below: 0.35}",
     "evaluate.template_kwargs": "template_kwargs: {enable_thinking: false}",
     "dry_run": "- dry_run: {rows: data.train, grader: grader.json}",
     "sft": "- sft: {rows: data.train, steps: 60, learning_rate: 1e-3}",
     "compare": "- compare: {baseline: before, candidate: after}",
     "sft.weighting": "weighting: {type: linear, floor: 0.1}",
+    "sft.dev": "dev: {suite: tool-calls, limit: 20}",
     "sft.learning_rate": "learning_rate: 1e-3",
     "compare.require": "require: {metric: args_exact, better_by: 0.1}",
 }

@@ -2,7 +2,7 @@
 
 reads    Rows (or the suite's own), a model or Trained adapter, Rows for worked examples
 writes   answers.jsonl (one line an answer, as they come: what a killed run goes on from), scores.jsonl (one line an
-         answer, in the order of the data), and the verdicts `answers_complete` and `answers_scored`
+         answer, in the order of the data), and the verdicts `answers_complete`, `answers_scored`, `score_required`
 
 `prompts.py` says what is asked, `answers.py` who answers, `summary.py` what the scores come to.
 """
@@ -24,6 +24,7 @@ from tunewright.backends.protocol import Backend, Completion, Sampling
 from tunewright.chat.render import Renderer
 from tunewright.errors import DataError, UserError
 from tunewright.gates.answers import answers_complete, answers_scored
+from tunewright.gates.decision import score_required
 from tunewright.models.find import model_folder, tokenizer_folder
 from tunewright.models.precision import resolve_precision
 from tunewright.recipe.sections import EvaluateSection
@@ -114,6 +115,8 @@ def evaluate(
         answers_complete(result.cut_answers, len(scored), inference.max_new_tokens),
         answers_scored(len(errors), len(scored), next(iter(errors), ""), section.most_unscored),
     )
+    if section.require is not None:
+        run.judge(score_required(result.summary, section.require, result.main_metric))
     _say(result, run)
     return result
 
