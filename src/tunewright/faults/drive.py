@@ -23,9 +23,10 @@ from tunewright.errors import EXIT_BUG, EXIT_DONE
 
 STATIC = ("check", "{recipe}", "--static")
 CHECK = ("check", "{recipe}")
+LINT = ("lint", "{folder}/model", "{folder}/rows.jsonl")
 RUN = ("run", "{recipe}", "--output", "{folder}/runs")
 Command = tuple[str, ...]
-WAY: tuple[Command, ...] = (STATIC, CHECK, RUN)
+WAY: tuple[Command, ...] = (STATIC, LINT, CHECK, RUN)
 
 REFUSED = "REFUSED"
 CRASHED = "CRASHED"
