@@ -23,6 +23,7 @@ from tunewright.sources.read import source_identity
 from tunewright.suites.identity import suite_identity
 
 KINDS: dict[str, str] = {
+    "probe": "tunewright.stages.probe.stage",
     "data": "tunewright.stages.data.stage",
     "evaluate": "tunewright.stages.evaluate.stage",
     "dry_run": "tunewright.stages.dry_run.stage",

@@ -33,8 +33,12 @@ class TokenizerFolder:
     context_length: int | None
 
 
-def read_folder(folder: Path) -> TokenizerFolder:
+def read_folder(folder: Path, default_template: str | None = None) -> TokenizerFolder:
     """Read the tokenizer folder `folder`.
+
+    Args:
+        folder: where the files lie.
+        default_template: what stands for a chat template where there is none; None: then it is an error.
 
     Raises:
         ModelError: no tokenizer.json, a broken file, or no chat template; says what to add.
@@ -48,7 +52,7 @@ def read_folder(folder: Path) -> TokenizerFolder:
     return TokenizerFolder(
         path=folder,
         tokenizer=tokenizer,
-        template=_read_template(folder, tokenizer_config),
+        template=_read_template(folder, tokenizer_config, default_template),
         special_tokens=special,
         stop_token_ids=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
         pad_token_id=next((pad for pad in pads if pad is not None), None),
@@ -94,7 +98,7 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
+def _read_template(folder: Path, tokenizer_config: dict[str, Any], default: str | None) -> str:
     file = folder / "chat_template.jinja"  # where both are there, the file wins, as in transformers
     if file.is_file():
         try:
@@ -105,6 +109,8 @@ def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
     if isinstance(template, list):
         template = _default_template(template, folder)
     if not isinstance(template, str):
+        if default is not None:
+            return default
         raise ModelError("the model has no chat template", where=str(folder), fix=NO_TEMPLATE_FIX)
     return template
 

@@ -132,6 +132,24 @@ class DataSection(StageSection):
     )
 
 
+# ── probe ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ProbeSection(StageSection):
+    """Find out whether a model is the base, or the assistant, that it is said to be, before anything is trained."""
+
+    model: ModelOrAdapterRef | None = Field(
+        default=None, description="an earlier `sft` stage, or any model; default: the recipe's model"
+    )
+    expect: Literal["base", "instruct"] | None = Field(
+        default=None, description="what it should be: the run stops where it is something else; default: only measure"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
+    )
+    seed: int | None = Field(default=None, ge=0, description="seed of the unconditioned samples")
+
+
 # ── evaluate ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -449,6 +467,7 @@ class CompareSection(StageSection):
 
 
 SECTIONS: dict[str, type[StageSection]] = {
+    "probe": ProbeSection,
     "data": DataSection,
     "evaluate": EvaluateSection,
     "dry_run": DryRunSection,
@@ -457,6 +476,7 @@ SECTIONS: dict[str, type[StageSection]] = {
 }
 
 MAKES: dict[str, str] = {
+    "probe": "verdict",
     "data": "rows",
     "evaluate": "scores",
     "dry_run": "verdict",
@@ -470,6 +490,7 @@ EXAMPLES: dict[str, str] = {
     "recipe": "recipe: my-first-run",
     "model": "model: smollm2-135m-instruct",
     "stages": "stages:\n  - data: {sources: [{type: jsonl, path: rows.jsonl}]}",
+    "probe": "- probe: {expect: base}",
     "data": "- data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 150}}",
     "evaluate": "- evaluate: {id: before, suite: tool-calls, rows: data.test}",
     "evaluate.endpoint": "endpoint: {url: http://127.0.0.1:8000/v1, model: my-model}",
