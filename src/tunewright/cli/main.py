@@ -43,6 +43,7 @@ VERBS = {
     "run": Verb("tunewright.cli.run:run", "run a recipe; what is done already is reused"),
     "finetune": Verb("tunewright.cli.finetune:finetune", "model and data in, tuned model and proof out"),
     "data": Verb("tunewright.cli.data:data", "look at rows, filter, join, split, sample and compare them"),
+    "probe": Verb("tunewright.cli.probe:probe", "is a model the base, or the assistant, that it is said to be"),
     "show": Verb("tunewright.cli.show:show", "show what a run made: stages, rows, answers"),
     "report": Verb("tunewright.cli.report:report", "write a run's report as one HTML file"),
     "checklist": Verb("tunewright.cli.checklist:checklist", "show what a run still lacks before its model is used"),

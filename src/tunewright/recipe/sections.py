@@ -168,6 +168,24 @@ class DataSection(StageSection):
     )
 
 
+# ── probe ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ProbeSection(StageSection):
+    """Find out whether a model is the base, or the assistant, that it is said to be, before anything is trained."""
+
+    model: ModelOrAdapterRef | None = Field(
+        default=None, description="an earlier `sft` stage, or any model; default: the recipe's model"
+    )
+    expect: Literal["base", "instruct"] | None = Field(
+        default=None, description="what it should be: the run stops where it is something else; default: only measure"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
+    )
+    seed: int | None = Field(default=None, ge=0, description="seed of the unconditioned samples")
+
+
 # ── evaluate ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -526,6 +544,7 @@ class CompareSection(StageSection):
 
 
 SECTIONS: dict[str, type[StageSection]] = {
+    "probe": ProbeSection,
     "data": DataSection,
     "evaluate": EvaluateSection,
     "dry_run": DryRunSection,
@@ -534,6 +553,7 @@ SECTIONS: dict[str, type[StageSection]] = {
 }
 
 MAKES: dict[str, str] = {
+    "probe": "verdict",
     "data": "rows",
     "evaluate": "scores",
     "dry_run": "verdict",
@@ -548,6 +568,7 @@ EXAMPLES: dict[str, str] = {
     "model": "model: smollm2-135m-instruct",
     "budget": "budget: {hours: 2, usd: 5}",
     "stages": "stages:\n  - data: {sources: [{type: jsonl, path: rows.jsonl}]}",
+    "probe": "- probe: {expect: base}",
     "data": "- data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 150}}",
     "data.filters": "filters: [{type: quality}, {type: duplicates}]",
     "data.decontaminate": "decontaminate: {against: [held_out.csv]}",
