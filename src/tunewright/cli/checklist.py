@@ -15,9 +15,6 @@ from tunewright.errors import EXIT_GATE
 from tunewright.reports.checklist import Item, State, items_of, sign
 from tunewright.reports.gather import Story
 
-SIGNS = {State.DONE: "✓", State.NOT_DONE: "✕", State.NOT_SHOWN: "?"}
-
-
 def checklist(
     run: Annotated[str, typer.Argument(help="a run: folder, recipe/number, or a recipe's name for its latest")],
     sign_: Annotated[
@@ -41,7 +38,7 @@ def checklist(
 
 
 def _cells(item: Item) -> list[str]:
-    return [SIGNS[item.state], item.name, item.state.value, item.seen, item.evidence]
+    return [item.sign, item.name, item.state.value, item.seen, item.evidence]
 
 
 def _is_ready(items: list[Item]) -> bool:

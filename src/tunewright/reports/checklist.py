@@ -48,6 +48,11 @@ class Item:
     seen: str
     evidence: str = ""
 
+    @property
+    def sign(self) -> str:
+        """A sign for the state: never told by colour alone."""
+        return {State.DONE: "✓", State.NOT_DONE: "✕", State.NOT_SHOWN: "?"}[self.state]
+
     def as_json(self) -> dict[str, str]:
         """Return the item as plain values."""
         return asdict(self)
@@ -217,7 +222,7 @@ def signatures(story: Story) -> list[dict[str, Any]]:
 
 
 def _outputs(story: Story) -> dict[str, str]:
-    """Return what there is to read: `evaluate` stages with their fingerprints, so that new answers need a new reader."""
+    """Return what there is to read: `evaluate` stages with their fingerprints. New answers need a new reader."""
     return {stage.id: stage.record.fingerprint for stage in story.stages if stage.id in story.scores and stage.record}
 
 

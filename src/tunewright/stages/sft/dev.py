@@ -19,6 +19,7 @@ from tunewright.backends.hf import HfBackend
 from tunewright.backends.protocol import Prompt, Sampling
 from tunewright.chat.render import Renderer
 from tunewright.errors import UserError
+from tunewright.kernels.packed_attention import ATTENTION
 from tunewright.recipe.sections import Dev
 from tunewright.stats.intervals import metric_interval
 from tunewright.suites.protocol import Suite, cluster_of, find_suite
@@ -107,7 +108,8 @@ class DevWatch(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         base = model.get_base_model()
         attention, was_training = base.config._attn_implementation, model.training
         model.eval()
-        base.set_attn_implementation("sdpa")  # packed attention trains; it has no cache
+        if attention == ATTENTION:
+            base.set_attn_implementation("sdpa")  # packed attention trains; it has no cache
         try:
             backend = HfBackend(base, self.renderer.stop_token_ids, self.renderer.pad_token_id, len(self.rows))
             prompts = [Prompt(row.id, tuple(self.renderer.prompt(row.prompt, row.tools))) for row in self.rows]
