@@ -9,6 +9,7 @@
     │   ├── PairingError                    two score files that do not score the same rows
     │   └── RunFolderError                  a run folder: not there, not writable, in use
     ├── GateFailed                      1   a gate said FAILED, or a comparison came out worse
+    │   └── BudgetSpent                     the `budget:` of the run is spent; what is done is kept
     ├── EnvironmentProblem              3   the machine: disk full, a library of the wrong version
     │   └── MissingExtra                    an optional dependency is not installed
     └── Stopped                         130 Ctrl-C, or SIGTERM during a run
@@ -138,6 +139,16 @@ class GateFailed(TunewrightError):
     """A gate said FAILED and was not allowed with `--allow`."""
 
     exit_code = EXIT_GATE
+
+
+class BudgetSpent(GateFailed):
+    """The run's `budget:` is spent. What is done is kept; the same command with a larger budget goes on."""
+
+    def __init__(self, used: str, kept: str = ""):
+        super().__init__(
+            f"the budget is spent: {used}" + (f"; {kept} is kept" if kept else ""),
+            fix="a larger `budget:` in the recipe, and the same command: it goes on where it stopped",
+        )
 
 
 class EnvironmentProblem(TunewrightError):

@@ -25,13 +25,14 @@ from tunewright.artifacts.comparison import Comparison
 from tunewright.artifacts.dataset import Dataset
 from tunewright.artifacts.files import make_folder, read_json, write_json, writing
 from tunewright.artifacts.grades import DryRun
+from tunewright.artifacts.probed import Probed
 from tunewright.artifacts.record import Record, read_record
 from tunewright.artifacts.scores import Scores
 from tunewright.errors import DataError, RunFolderError
 
 RUNS = Path("runs")
 
-ARTIFACTS: dict[str, type[Artifact]] = {cls.kind: cls for cls in (Dataset, Trained, Scores, DryRun, Comparison)}
+ARTIFACTS: dict[str, type[Artifact]] = {cls.kind: cls for cls in (Dataset, Trained, Scores, DryRun, Comparison, Probed)}
 
 
 class RunFolder:

@@ -91,7 +91,7 @@ class Poster:
     async def __aenter__(self) -> Poster:
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         # A proxy of the environment is not for this machine.
-        away = not _is_loopback(self.base_url)
+        away = not is_loopback(self.base_url)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         self._client = httpx.AsyncClient(headers=headers, trust_env=away, limits=limits, timeout=timeout)
@@ -207,7 +207,8 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """True if a server is on this machine, by its URL."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback

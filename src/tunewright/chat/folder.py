@@ -29,12 +29,18 @@ class TokenizerFolder:
     """what the template sees as `bos_token`, `eos_token`, …"""
     stop_token_ids: tuple[int, ...]
     """the tokenizer's eos and those of generation_config.json"""
+    served_stop_ids: tuple[int, ...]
+    """the eos of generation_config.json, else of config.json: where servers stop; empty where neither says"""
     pad_token_id: int | None
     context_length: int | None
 
 
-def read_folder(folder: Path) -> TokenizerFolder:
+def read_folder(folder: Path, default_template: str | None = None) -> TokenizerFolder:
     """Read the tokenizer folder `folder`.
+
+    Args:
+        folder: where the files lie.
+        default_template: what stands for a chat template where there is none; None: then it is an error.
 
     Raises:
         ModelError: no tokenizer.json, a broken file, or no chat template; says what to add.
@@ -48,9 +54,10 @@ def read_folder(folder: Path) -> TokenizerFolder:
     return TokenizerFolder(
         path=folder,
         tokenizer=tokenizer,
-        template=_read_template(folder, tokenizer_config),
+        template=_read_template(folder, tokenizer_config, default_template),
         special_tokens=special,
         stop_token_ids=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
+        served_stop_ids=tuple(_id_list(generation.get("eos_token_id")) or _id_list(config.get("eos_token_id"))),
         pad_token_id=next((pad for pad in pads if pad is not None), None),
         context_length=_context_length(config),
     )
@@ -94,7 +101,7 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
+def _read_template(folder: Path, tokenizer_config: dict[str, Any], default: str | None) -> str:
     file = folder / "chat_template.jinja"  # where both are there, the file wins, as in transformers
     if file.is_file():
         try:
@@ -105,6 +112,8 @@ def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
     if isinstance(template, list):
         template = _default_template(template, folder)
     if not isinstance(template, str):
+        if default is not None:
+            return default
         raise ModelError("the model has no chat template", where=str(folder), fix=NO_TEMPLATE_FIX)
     return template
 

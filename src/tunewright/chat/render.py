@@ -142,6 +142,25 @@ class Renderer:
             raise DataError(f"{text[:80]!r} has no tokens" if start else "no token stands before the text")
         return ids, start
 
+    def as_sent(self, messages: Messages, tools: Tools | None = None) -> tuple[list[dict[str, Any]], Tools | None]:
+        """Return messages and tools as a server of this model must be sent them, so that it renders what we do.
+
+        Where the template has no place for tools they stand in the system turn, and calls in the contents.
+        """
+        return self._prepared(messages, tools)
+
+    def text_of(self, sent: Messages, sent_tools: Tools | None, *, is_prompt: bool = False) -> str:
+        """Return what the template writes for messages `as_sent`; nothing is checked and no mask is made.
+
+        Raises:
+            ModelError: the template refuses them.
+        """
+        return self._template.render(sent, sent_tools, add_generation_prompt=is_prompt)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text that a template wrote: no special token is added."""
+        return self._codec.encode(text)[0]
+
     def answer_text(self, message: Mapping[str, Any], tools: Tools | None = None) -> str:
         """Return an assistant message as the model should write it, without its end-of-turn."""
         rendered = self._text([probe.QUESTION, message], tools)

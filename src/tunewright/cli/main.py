@@ -37,11 +37,16 @@ class Verb:
 VERBS = {
     "init": Verb("tunewright.cli.init:init", "write a new, commented recipe"),
     "check": Verb("tunewright.cli.check:check", "find what is wrong with a recipe before anything is spent"),
+    "lint": Verb("tunewright.cli.lint:lint", "hold a chat template, and rows, against the model's tokenizer"),
+    "estimate": Verb("tunewright.cli.estimate:estimate", "say what training takes: memory, hours, USD"),
+    "bench": Verb("tunewright.cli.bench:bench", "measure on this machine: is training fast enough to work with?"),
     "run": Verb("tunewright.cli.run:run", "run a recipe; what is done already is reused"),
     "finetune": Verb("tunewright.cli.finetune:finetune", "model and data in, tuned model and proof out"),
     "data": Verb("tunewright.cli.data:data", "look at rows, filter, join, split, sample and compare them"),
+    "probe": Verb("tunewright.cli.probe:probe", "is a model the base, or the assistant, that it is said to be"),
     "show": Verb("tunewright.cli.show:show", "show what a run made: stages, rows, answers"),
     "report": Verb("tunewright.cli.report:report", "write a run's report as one HTML file"),
+    "checklist": Verb("tunewright.cli.checklist:checklist", "show what a run still lacks before its model is used"),
     "eval": Verb("tunewright.cli.eval:eval", "score models with a suite, side by side, without a recipe"),
     "compare": Verb("tunewright.cli.compare:compare", "compare scored runs, paired by row"),
     "power": Verb("tunewright.cli.power:power", "plan an evaluation: what so many rows show"),
@@ -52,6 +57,7 @@ VERBS = {
         "tunewright.cli.entropy:entropy", "show what a model doubts, token by token; or base against tuned"
     ),
     "journal": Verb("tunewright.cli.journal:journal", "list all runs: what was expected, what came out"),
+    "faults": Verb("tunewright.cli.faults:faults", "plant known faults in sound projects: which are caught, and where"),
     "schema": Verb("tunewright.cli.schema:schema", "print the JSON Schema of recipes"),
 }
 

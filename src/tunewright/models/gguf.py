@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.artifacts.files import make_folder, write_json, writing
+from tunewright.chat.parity import GgufChat
 from tunewright.errors import EnvironmentProblem, MissingExtra, ModelError
 from tunewright.models.cache import cache_folder, cache_lock, cached_sha256
 from tunewright.models.find import Alias
@@ -107,3 +108,35 @@ def _known_answer(model: Any, tokenizer: Any, alias: Alias) -> dict[str, str]:
             fix="the installed transformers or gguf reads this file wrong; use the versions in constraints.txt",
         )
     return {"question": alias.question, "answer": answer}
+
+
+def read_gguf_chat(path: Path) -> GgufChat:
+    """Return template, special tokens and vocabulary of a GGUF file; its weights are not read.
+
+    Raises:
+        ModelError: no GGUF, or without chat template or vocabulary.
+        MissingExtra: the package `gguf` is not installed.
+    """
+    try:
+        from gguf import GGUFReader
+    except ImportError as error:
+        raise MissingExtra.of(error, "gguf") from None
+    try:
+        fields = GGUFReader(str(path)).fields
+        template, tokens = (_value(fields, f"tokenizer.{name}") for name in ("chat_template", "ggml.tokens"))
+    except (ValueError, OSError, IndexError, KeyError) as error:
+        raise ModelError(f"not a GGUF that can be read: {error}", where=str(path)) from None
+    if not isinstance(template, str) or not isinstance(tokens, list):
+        raise ModelError("no chat template, or no vocabulary", where=str(path), fix="export it with its chat template")
+    ids = {name: _value(fields, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos", "padding", "unknown")}
+    special = {
+        f"{name}_token".replace("padding", "pad").replace("unknown", "unk"): tokens[at]
+        for name, at in ids.items()
+        if isinstance(at, int) and at < len(tokens)
+    }
+    return GgufChat(template, special, tokens, bool(_value(fields, "tokenizer.ggml.add_bos_token")))
+
+
+def _value(fields: Any, name: str) -> Any:
+    field = fields.get(name)
+    return field.contents() if field is not None else None

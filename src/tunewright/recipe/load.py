@@ -16,6 +16,7 @@ from typing import Any
 from tunewright.errors import RecipeError, RecipeProblem
 from tunewright.recipe import document as doc
 from tunewright.recipe.document import Document, KeyPath
+from tunewright.recipe.evaluation_sets import with_evaluation_sets
 from tunewright.recipe.explain import nearest, shown
 from tunewright.recipe.faults import Part, check, validate
 from tunewright.recipe.links import Draft, Draftings, find_problems
@@ -26,7 +27,7 @@ from tunewright.recipe.sections import EXAMPLES, SECTIONS, Header, Recipe, resol
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read the recipe at `path`, apply `overrides` (the arguments of `--set`), and return it resolved.
 
-    Paths of `jsonl` sources come back relative to the current folder, or absolute when they lie outside of it.
+    Paths of files come back relative to the current folder, or absolute when they lie outside of it.
 
     Raises:
         RecipeError: with every problem of the recipe, each with its place, what was probably meant, what may stand
@@ -66,7 +67,7 @@ def _build(header: Part, drafts: list[Draft]) -> Recipe:
     for draft in drafts:
         kind = str(draft.kind)
         stages.append((kind, resolve(kind, validate(SECTIONS[kind], draft.raw), head)))
-    return Recipe(**head.model_dump(), stages=tuple(stages))
+    return Recipe(**head.model_dump(), stages=tuple(with_evaluation_sets(stages)))
 
 
 def _told_once(unreadable: list[RecipeProblem], problems: list[RecipeProblem]) -> list[RecipeProblem]:

@@ -18,6 +18,7 @@ from tunewright.artifacts.scores import MetricSummary, Scores
 from tunewright.artifacts.verdict import Status
 from tunewright.errors import DataError
 from tunewright.reports import answers, charts, words
+from tunewright.reports.checklist import items_of
 from tunewright.reports.differences import answering, changed, matrix
 from tunewright.reports.gather import Story
 from tunewright.reports.samples import read_samples, stretches
@@ -320,6 +321,10 @@ def _gates(story: Story) -> dict[str, Any] | str:
     return {"judged": [*story.not_passed, *rest], "allowed": story.state.get("allowed") or []}
 
 
+def _checklist(story: Story) -> dict[str, Any] | str:
+    return {"checked": items_of(story)} if story.scores else "no `evaluate` stage of this run is done"
+
+
 def _provenance(story: Story) -> dict[str, Any] | str:
     record = story.newest
     if record is None:
@@ -370,6 +375,7 @@ PARTS: tuple[tuple[str, str, Builder], ...] = (
     ("data", "Data", _data),
     ("answering", "How the answers were made", answering),
     ("gates", "Gates", _gates),
+    ("checklist", "Before it is used", _checklist),
     ("provenance", "Provenance", _provenance),
     ("cost", "Cost", _cost),
 )

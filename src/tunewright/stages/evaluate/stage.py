@@ -2,7 +2,7 @@
 
 reads    Rows (or the suite's own), a model or Trained adapter, Rows for worked examples
 writes   answers.jsonl (one line an answer, as they come: what a killed run goes on from), scores.jsonl (one line an
-         answer, in the order of the data), and the verdicts `answers_complete` and `answers_scored`
+         answer, in the order of the data), and the verdicts `answers_complete`, `answers_scored`, `score_required`
 
 `prompts.py` says what is asked, `answers.py` who answers, `summary.py` what the scores come to.
 """
@@ -25,6 +25,7 @@ from tunewright.chat.render import Renderer
 from tunewright.chat.tool_calls import model_parser
 from tunewright.errors import DataError, UserError
 from tunewright.gates.answers import answers_complete, answers_scored
+from tunewright.gates.decision import score_required
 from tunewright.graders.judge import refuse_self_judging
 from tunewright.models.find import model_folder, tokenizer_folder
 from tunewright.models.precision import resolve_precision
@@ -118,6 +119,8 @@ def evaluate(
         answers_complete(result.cut_answers, len(scored), inference.max_new_tokens),
         answers_scored(len(errors), len(scored), next(iter(errors), ""), section.most_unscored),
     )
+    if section.require is not None:
+        run.judge(score_required(result.summary, section.require, result.main_metric))
     _say(result, run)
     return result
 
