@@ -119,13 +119,17 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     count = 0
     part = path.with_name(f".{path.name}.part")
     with writing(path):
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        try:
+            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:  # as `write_text`
+                for row in rows:
+                    file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                    count += 1
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     return count
 
 
@@ -198,9 +202,12 @@ class JsonlAppender:
                     if not raw.endswith(b"\n"):
                         break
                     try:
-                        self.existing.append(json.loads(raw))
-                    except json.JSONDecodeError:
+                        row = json.loads(raw)
+                    except (ValueError, RecursionError):
                         break
+                    if not isinstance(row, dict):
+                        break
+                    self.existing.append(row)
                     good += len(raw)
         with writing(path):
             self._file = path.open("ab")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.files import read_jsonl
+from tunewright.errors import DataError
 
 
 class ScoreRow(BaseModel):
@@ -65,6 +66,21 @@ class ScoreRow(BaseModel):
     def row_id(self) -> str:
         """The id of the row in the data."""
         return self.id.removesuffix(f"#{self.repeat}") if self.repeat else self.id
+
+
+def read_score_row(row: dict[str, Any], where: str) -> ScoreRow:
+    """Return a line of scores.jsonl. `where` is its place.
+
+    Raises:
+        DataError: it is no scored row.
+    """
+    try:
+        return ScoreRow(**row)
+    except (ValidationError, TypeError) as error:
+        raise DataError(
+            f"not a scored row: {' '.join(str(error).splitlines()[:3])}", where=where,
+            expected="a line as an evaluate stage writes it",
+        ) from None  # fmt: skip
 
 
 def answer_id(row_id: str, repeat: int) -> str:
@@ -155,5 +171,6 @@ class Scores(Artifact):
 
     def rows(self) -> Iterator[ScoreRow]:
         """Yield the scored rows, in the order of the data."""
-        for _, row in read_jsonl(self.folder / "scores.jsonl"):
-            yield ScoreRow(**row)
+        path = self.folder / "scores.jsonl"
+        for number, row in read_jsonl(path):
+            yield read_score_row(row, f"{path}:{number}")

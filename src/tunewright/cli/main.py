@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, the shell's convention
 PROGRAM = "tw"
+# What a path may be by the user's own doing; a file that is not there is told where it is looked for.
+_UNREADABLE = {
+    errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.EROFS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,10 @@ def _guarded(call: Callable[[], int], args: list[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             raise  # what runs writes names its file: this is stdout
+        if isinstance(error, OSError) and error.errno in _UNREADABLE and error.filename is not None:
+            told = UserError(f"cannot be read or written ({error.strerror})", where=str(error.filename)[:300])
+            _print_error(told, as_json)
+            return told.exit_code
         return _print_bug(error, as_json)
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -147,7 +149,8 @@ def _lm_eval_prompt(line: Mapping[str, Any]) -> str:
     arguments = line.get("arguments")
     if isinstance(arguments, Mapping):  # {"gen_args_0": {"arg_0": prompt, …}, …}
         return str(_mapping(next(iter(arguments.values()), None)).get("arg_0", ""))
-    return str(arguments[0][0]) if isinstance(arguments, list) and arguments and arguments[0] else ""
+    first = arguments[0] if isinstance(arguments, list) and arguments else None
+    return str(first[0]) if isinstance(first, list) and first else ""
 
 
 def _answer_text(responses: Any) -> str:
@@ -179,7 +182,8 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
                 raise DataError(f"{len(entries):,} samples", where=str(path), expected=f"at most {MAX_SAMPLES:,}")
             for entry in entries:
                 yield _parsed(_unpacked(archive, path, entry), f"{path}: {entry.filename}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, ArithmeticError, LookupError, EOFError,
+            OSError, ValueError) as error:  # fmt: skip  # what zipfile lets through of broken headers
         raise DataError(f"a broken zip: {error}", where=str(path), fix="was it written to its end?") from None
 
 
