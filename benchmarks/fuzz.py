@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -31,7 +32,7 @@ from pathlib import Path
 
 from benchmarks.fuzz_edits import edited, pumped
 from benchmarks.fuzz_targets import TARGETS, Target, allowed
-from tunewright.errors import UserError
+from tunewright.errors import MissingExtra, UserError
 
 SECONDS = 5.0
 """the most that one input of at most 64 kB may take (twice that for 200 kB), on a busy machine; most take 1 ms"""
@@ -128,7 +129,7 @@ def warm(target: Target) -> list[bytes]:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 target.run(data, Path(folder))
-            except UserError as error:
+            except (UserError, MissingExtra) as error:
                 print(f"{target.name}: a real input is refused: {error}", file=sys.stderr)
     return seeds
 
@@ -166,7 +167,7 @@ def by_atheris(tried: Tried, count: int, seed: int) -> None:
         (corpus / str(number)).write_bytes(data)
     dictionary = tried.base / "words"
     escaped = ("".join(f"\\x{byte:02x}" for byte in word) for word in tried.target.words)
-    dictionary.write_text("".join(f'"{word}"\n' for word in escaped))
+    dictionary.write_text("".join(f'"{word}"\n' for word in escaped) or '"a"\n')
 
     def one(data: bytes) -> None:
         if tried.outcome.inputs < count:
@@ -182,10 +183,11 @@ def by_atheris(tried: Tried, count: int, seed: int) -> None:
 
 
 def by_pumps(tried: Tried, count: int, seed: int) -> None:
-    """Pieces repeated; `count` is not looked at."""
-    seeds = warm(tried.target)
+    """Pieces repeated, of dear targets a share of them; `count` is not looked at."""
+    seeds, chance = warm(tried.target), random.Random(seed)
     for data in pumped(seeds, tried.target.words, PUMP_BYTES if tried.target.cost < 100 else 2000):
-        tried(data)
+        if chance.random() * tried.target.cost < 1:
+            tried(data)
 
 
 ENGINES = {"hypothesis": by_hypothesis, "atheris": by_atheris, "pumps": by_pumps}

@@ -121,6 +121,44 @@ def pumped(seeds: Sequence[bytes], words: Sequence[bytes], size: int) -> Iterato
     for word in words:
         for seed in seeds[:1]:
             yield from (seed[:at] + (word * size)[:size] + seed[at:] for at in (len(seed) // 3, len(seed) // 2, len(seed)))
+        yield from _pumped_json(seeds, word.decode("latin-1"), size)
     for seed in seeds:
         line = max(seed.split(b"\n"), key=len) + b"\n"
         yield seed + line * (size // len(line))
+
+
+def _pumped_json(seeds: Sequence[bytes], word: str, size: int) -> Iterator[bytes]:
+    """Yield real inputs in which one text, list or object is as large as `size`."""
+    for seed in seeds:
+        for number, line in enumerate(lines := seed.split(b"\n")):
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            for path in list(_nodes(value))[:40]:
+                if (large := _large(_at(value, path), word, size)) is not None:
+                    new = json.dumps(_replaced(json.loads(line), path, large)).encode()
+                    yield b"\n".join([*lines[:number], new, *lines[number + 1 :]])
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _large(node: Any, word: str, size: int) -> Any:
+    if isinstance(node, str):
+        return (word * (size // len(word) + 1))[:size]
+    if isinstance(node, list) and node:
+        return node * max(1, size // (20 * len(json.dumps(node))))
+    if isinstance(node, dict) and node:
+        return node | {f"{word}{number}": number for number in range(size // (len(word) + 12))}
+    return None
+
+
+def _replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    _at(value, path[:-1])[path[-1]] = new
+    return value

@@ -7,13 +7,16 @@ that could not be had, or not be scored, has an `error` and no scores: it counts
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.files import read_jsonl
 from tunewright.errors import DataError
+
+
+MOST_SCORE: Final = 1e100  # far above any score, and its square is still a number
 
 
 class ScoreRow(BaseModel):
@@ -75,12 +78,19 @@ def read_score_row(row: dict[str, Any], where: str) -> ScoreRow:
         DataError: it is no scored row.
     """
     try:
-        return ScoreRow(**row)
+        found = ScoreRow(**row)
     except (ValidationError, TypeError) as error:
         raise DataError(
             f"not a scored row: {' '.join(str(error).splitlines()[:3])}", where=where,
             expected="a line as an evaluate stage writes it",
         ) from None  # fmt: skip
+    strange = next((name for name, score in found.scores.items() if not abs(score) < MOST_SCORE), None)
+    if strange is not None:  # NaN is not less either
+        raise DataError(
+            f"the score {strange!r} is {found.scores[strange]}", where=where, expected="a finite number",
+            fix="take the score out of the line, and say why in `error`",
+        ) from None  # fmt: skip
+    return found
 
 
 def answer_id(row_id: str, repeat: int) -> str:

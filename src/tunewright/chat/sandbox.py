@@ -28,9 +28,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 # A row has at most 2 MB (sources/dropped.py), and no released template makes a text longer than the conversation.
 MAX_VALUE_CHARS: Final = 4_000_000
 MAX_ITEMS: Final = 1_000_000
-# Of one rendering. A 2 MB conversation in the longest template that was tried (gpt-oss) makes 30 million.
+# Of one rendering. 2,000 messages of 1,000 characters, gathered in a list and trimmed, make 15 million.
 MAX_MADE: Final = 256_000_000
-STEP: Final = 50  # what an iteration or a call counts beside what it makes: five million of them are the most
+STEP: Final = 250  # what an iteration or a call counts beside what it makes: a million of them are the most
 MAX_SECONDS: Final = 10.0  # of this thread's processor; a rendering takes milliseconds
 MAX_WIDTH: Final = 10_000
 MAX_BITS: Final = 4_096  # of a whole number

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunewright import __version__
-from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, Stopped, TunewrightError, UserError
+from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, Stopped, TunewrightError, UserError, printable
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand
@@ -149,7 +149,7 @@ def _print_error(error: TunewrightError, as_json: bool) -> None:
         _print_json(error.as_json())
     else:
         lead = "\n" if isinstance(error, Stopped) else ""  # the terminal shows ^C in this line
-        print(lead + error.render(), file=sys.stderr)
+        print(lead + printable(error.render()), file=sys.stderr)  # ids and names of a file may hold what it obeys
 
 
 def _print_bug(error: Exception, as_json: bool) -> int:
