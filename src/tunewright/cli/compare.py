@@ -11,17 +11,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from tunewright.artifacts.comparison import Change, PairedTest, PairOfSystems
 from tunewright.artifacts.files import read_jsonl
 from tunewright.artifacts.rundir import RUNS, find_run
-from tunewright.artifacts.scores import ScoreRow, Scores
+from tunewright.artifacts.scores import ScoreRow, Scores, read_score_row
 from tunewright.cli.tables import print_json, print_table, print_text
-from tunewright.errors import EXIT_GATE, DataError, RunFolderError, UserError
+from tunewright.errors import EXIT_GATE, RunFolderError, UserError
 from tunewright.reports import words
 from tunewright.suites import MAIN_METRIC, METRICS
 
@@ -125,15 +124,7 @@ def read_side(text: str, cluster: str | None = None) -> Side:
             f"{text} has its groups already", where="--cluster", expected="only for logs of other tools",
             fix="leave it out: rows are grouped by their `group`",
         )  # fmt: skip
-    return Side(text, [_score_row(row, f"{path}:{number}") for number, row in read_jsonl(path)])
-
-
-def _score_row(row: dict[str, Any], where: str) -> ScoreRow:
-    try:
-        return ScoreRow(**row)
-    except (ValidationError, TypeError) as error:
-        detail = str(error).splitlines()[:3]
-        raise DataError(f"not a scored row: {' '.join(detail)}", where=where, expected=FORMS) from None
+    return Side(text, [read_score_row(row, f"{path}:{number}") for number, row in read_jsonl(path)])
 
 
 def scores_file(text: str) -> Path:
