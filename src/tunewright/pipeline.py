@@ -34,10 +34,9 @@ from tunewright.artifacts.record import Input, Record, read_record, write_record
 from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, link, new_run, runs_of
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import GateFailed, RunFolderError, TunewrightError
-from tunewright.models.find import tokenizer_folder
 from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
-from tunewright.recipe.sections import Recipe
+from tunewright.recipe.sections import CheckSection, Recipe
 from tunewright.reuse import Shelf
 
 # ── the run folder ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -324,6 +323,8 @@ def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, contex
             given["beside"] = values
         else:
             given["trained" if field == "model" else field] = values[refs[0]]
+    if stage.recipe is not None:
+        given["recipe"] = stage.recipe
     result: Artifact = function(**given, section=stage.section, out=out, run=context)
     return result
 
@@ -335,20 +336,33 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
 
 
 def preflight(recipe: Recipe) -> list[Verdict]:
-    """Check what can be checked without training: models are found, templates render, rows are read and measured.
+    """Check what can be checked without training: templates, labels and parity, and the rows of every `data` stage.
+
+    It is what a stage `check` does, with its section where the recipe has one, and then the `data` stages.
 
     Raises:
         ModelError, DataError: as the stages themselves would, before anything is spent.
     """
-    verdicts: list[Verdict] = []
-    for stage in plan(recipe):
+    stages = plan(recipe)
+    own = next((stage for stage in stages if stage.kind == "check"), None)
+    verdicts = _tried(own or _extra_check(recipe))
+    for stage in stages:
         if stage.kind == "data":
-            tokenizer_folder(str(getattr(stage.section, "model", recipe.model)))
-            with tempfile.TemporaryDirectory() as folder:
-                context = RunContext(stage=stage.id, quiet=True)
-                call_stage(stage, {}, Path(folder), context)
-                verdicts += context.verdicts
+            known = {verdict.name for verdict in verdicts}
+            verdicts += [verdict for verdict in _tried(stage) if verdict.name not in known or verdict.stops]
     return verdicts
+
+
+def _extra_check(recipe: Recipe) -> Planned:
+    return Planned(0, "check", CheckSection(id="check"), {}, {}, {}, 0, recipe=recipe)
+
+
+def _tried(stage: Planned) -> list[Verdict]:
+    """Run a stage in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        context = RunContext(stage=stage.id, quiet=True)
+        call_stage(stage, {}, Path(folder), context)
+    return context.verdicts
 
 
 def as_json(run: RunFolder) -> dict[str, Any]:

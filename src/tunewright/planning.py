@@ -23,6 +23,7 @@ from tunewright.sources.read import source_identity
 from tunewright.suites.identity import suite_identity
 
 KINDS: dict[str, str] = {
+    "check": "tunewright.stages.check.stage",
     "data": "tunewright.stages.data.stage",
     "evaluate": "tunewright.stages.evaluate.stage",
     "dry_run": "tunewright.stages.dry_run.stage",
@@ -57,6 +58,8 @@ class Planned:
     external: dict[str, str]
     code_version: int
     fingerprint: str = ""
+    recipe: Recipe | None = None
+    """the whole recipe, for a `check`, which looks at all of it"""
 
     @property
     def id(self) -> str:
@@ -105,8 +108,9 @@ def plan(recipe: Recipe) -> list[Planned]:
             section=section,
             references=references,
             inputs={ref: known[ref.split(".")[0]] for refs in references.values() for ref in refs},
-            external=_external(section, references),
+            external=_of_recipe(recipe) if kind == "check" else _external(section, references),
             code_version=import_module(KINDS[kind]).CODE_VERSION,
+            recipe=recipe if kind == "check" else None,
         )
         planned.append(replace(stage, fingerprint=fingerprint(stage.identity())))
     return planned
@@ -138,6 +142,22 @@ def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> 
         found |= suite_identity("", {"grader": section.grader, "answers": section.answers})
     if isinstance(section, DataSection):
         found |= {f"sources.{number}": source_identity(source) for number, source in enumerate(section.sources)}
+    return found
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, str]:
+    """Return what a `check` depends on: the sections of all other stages, the header, and what they name outside.
+
+    A recipe's name and its hypothesis change nothing that runs.
+    """
+    header = recipe.model_dump(mode="json", exclude={"recipe", "hypothesis", "stages"})
+    others = [(kind, section) for kind, section in recipe.stages if kind != "check"]
+    stages = [[kind, section.id, identity_of(section)] for kind, section in others]
+    found = {"recipe": fingerprint({**header, "stages": stages})}
+    ids = set(recipe.ids())
+    for _, section in others:
+        external = _external(section, _references(section, ids))
+        found |= {f"{section.id}.{name}": value for name, value in external.items()}
     return found
 
 
