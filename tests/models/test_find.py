@@ -28,7 +28,7 @@ def test_the_dequantised_weights_are_those_of_the_file(smollm2_folder):
     assert np.array_equal(ours, gguf.dequantize(theirs.data, theirs.tensor_type))
 
 
-def test_agguf_file_by_path_is_the_same_model_as_its_alias(smollm2_folder):
+def test_a_gguf_file_by_path_is_the_same_model_as_its_alias(smollm2_folder):
     from tunewright.models.find import gguf_file
 
     path = str(gguf_file(ALIAS))
