@@ -18,6 +18,7 @@ from tunewright.artifacts.files import MAX_LINE_BYTES
 from tunewright.errors import DataError
 from tunewright.sources.records import file_form, read_records
 
+_DECODER: Final = json.JSONDecoder()
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 CHUNK_BYTES: Final = 1 << 20
 CHUNK_RECORDS: Final = 1000
@@ -157,7 +158,7 @@ def records_of(chunk: Chunk) -> Iterator[Placed]:
 
 def _parse(raw: bytes, where: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(raw)
+        value = _DECODER.decode(raw.decode())
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8: byte {raw[error.start]:#04x}", where=where, fix="save it as UTF-8") from None
     except (ValueError, RecursionError) as error:

@@ -21,11 +21,10 @@ from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import DataError
 from tunewright.gates.data import filters_kept_most
-from tunewright.recipe.data_sections import CsvSource, ParquetSource
-from tunewright.recipe.sections import DataSection, JsonlSource
+from tunewright.recipe.sections import DataSection
 from tunewright.sources.dropped import TOO_LARGE, Dropped
 from tunewright.sources.filters.duplicates import EXACT, NEAR
-from tunewright.sources.read import AnySource, data_identities, read_source, source_name
+from tunewright.sources.read import AnySource, FileSource, data_identities, read_source, source_name
 from tunewright.stages.data.chunks import Chunk, Origin, Piece, numbered, pieces_of, pieces_of_rows
 from tunewright.stages.data.passes import Pass
 from tunewright.stages.data.prune import Step, keep_or_empty, segments_of, sift_all, steps_of
@@ -67,7 +66,7 @@ def read_filtered(section: DataSection, out: Path) -> Filtered:
     settings = section.model_dump(mode="json", include={"sources", "filters", "overlong"})
     keep_or_empty(work, {**settings, "identities": data_identities(section)})
     left_out: list[tuple[str, str]] = []
-    total = sum(Path(source.path).stat().st_size for source in section.sources if is_file(source))
+    total = sum(Path(source.path).stat().st_size for source in section.sources if isinstance(source, FileSource))
     workers = len(os.sched_getaffinity(0)) if total > ALONE_BYTES or section.engine == "ray" else 1
     segments = segments_of(section.filters, "error" if section.overlong == "error" else "drop")
     passes, _ = sift_all(_chunks(section, left_out), segments, work, total, workers, section.engine)
@@ -81,11 +80,6 @@ def read_filtered(section: DataSection, out: Path) -> Filtered:
     return found
 
 
-def is_file(source: AnySource) -> bool:
-    """True for a source that is a file of the user's."""
-    return isinstance(source, JsonlSource | ParquetSource | CsvSource)
-
-
 def _chunks(section: DataSection, left_out: list[tuple[str, str]]) -> Iterator[Chunk]:
     """Yield all sources in pieces; what a source itself leaves out goes to `left_out`."""
     return numbered(_pieces(source, section.overlong, left_out) for source in section.sources)
@@ -93,7 +87,7 @@ def _chunks(section: DataSection, left_out: list[tuple[str, str]]) -> Iterator[C
 
 def _pieces(source: AnySource, overlong: str, left_out: list[tuple[str, str]]) -> tuple[Origin, Iterator[Piece]]:
     name = source_name(source)
-    if isinstance(source, JsonlSource | ParquetSource | CsvSource):
+    if isinstance(source, FileSource):
         origin = Origin(str(Path(source.path)), source=name, columns=source.columns, format=source.format)
         return origin, pieces_of(Path(source.path), source.type)
     return Origin(name, source=name, ours=True), pieces_of_rows(_kept(source, overlong, left_out))
