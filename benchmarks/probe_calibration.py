@@ -27,7 +27,7 @@ from tunewright.recipe.sections import ProbeSection
 from tunewright.stages.probe.stage import probe
 
 SEED = 7
-EXPOSED_STEPS, WIPED_STEPS, BATCH, LENGTH = 24, 60, 4, 96
+EXPOSED_STEPS, WIPED_STEPS, BATCH, LENGTH = 16, 60, 4, 96
 # Not the questions of the probe: whether a habit carries over is what is asked.
 CHATS = tuple(
     (f"What is {a} {sign} {b}?", f"{a} {sign} {b} is {value}.")

@@ -10,6 +10,7 @@ from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.rundir import find_run
 from tunewright.errors import GateFailed
 from tunewright.recipe.sections import ProbeSection
+from tunewright.reports.report import write_report
 from tunewright.stages.probe.sentinels import (
     declines,
     gives_json,
@@ -89,6 +90,8 @@ def test_an_assistant_said_to_be_one_goes_on(toys, tmp_path, root):
     run = run_recipe(recipe(toys["instruct"], tmp_path, "instruct"), root)
     assert [verdict.status for verdict in run.records()[0].verdicts] == ["PASSED"]
     assert run.artifact("probe").grade == "INSTRUCT"
+    page = write_report(run).read_text()
+    assert "What the model was before" in page and "stops_by_itself" in page
 
 
 def tw(*arguments):

@@ -21,6 +21,7 @@ from tunewright.reports import answers, charts, words
 from tunewright.reports.checklist import items_of
 from tunewright.reports.differences import answering, changed, matrix
 from tunewright.reports.gather import Story
+from tunewright.reports.probed import probed
 from tunewright.reports.samples import read_samples, stretches
 from tunewright.reports.uncertainty import uncertainty
 
@@ -71,8 +72,10 @@ Builder = Callable[[Story], "dict[str, Any] | str"]
 
 
 def build_parts(story: Story) -> list[Part]:
-    """Return every part of the page, in order."""
-    return [_part(ident, title, build, story) for ident, title, build in PARTS]
+    """Return every part of the page, in order; a part of OPTIONAL only where the recipe has its stage."""
+    kinds = {stage.kind for stage in story.stages}
+    optional = [part for kind, part in OPTIONAL.items() if kind in kinds]
+    return [_part(ident, title, build, story) for ident, title, build in (PARTS[0], *optional, *PARTS[1:])]
 
 
 def _part(ident: str, title: str, build: Builder, story: Story) -> Part:
@@ -380,3 +383,6 @@ PARTS: tuple[tuple[str, str, Builder], ...] = (
     ("cost", "Cost", _cost),
 )
 """in the order of the page"""
+
+OPTIONAL: dict[str, tuple[str, str, Builder]] = {"probe": ("probed", "What the model was before", probed)}
+"""stage kind -> a part that stands behind the first"""

@@ -14,9 +14,9 @@ from tunewright.backends.protocol import Continuation, Prompt, Sampling
 from tunewright.chat.forms import TEXT_TOKENS
 from tunewright.models.control_tokens import TokenTraining, control_token_training, unused_rows
 from tunewright.stages.probe.sentinels import (
+    ANSWER_TOKENS,
     IDENTITY,
     INSTRUCTIONS,
-    LONG,
     PASSAGES,
     QUESTIONS,
     REFUSALS,
@@ -27,7 +27,7 @@ from tunewright.stages.probe.sentinels import (
 from tunewright.stages.probe.subject import Subject, document_opening
 from tunewright.stats.intervals import rate_interval, t_interval
 
-NUM_SAMPLES, SAMPLE_TOKENS = 24, 48
+NUM_SAMPLES, SAMPLE_TOKENS = 24, 32
 CLOSES = 0.5  # of the next token's probability: the turn is more likely closed than not
 LEAST_GAIN = 0.1  # nats a token that an opening token must bring on plain prose
 TRAINED = 2.0  # of the farthest distance among unused rows (`models/control_tokens.py`)
@@ -110,7 +110,7 @@ def asked_in_form(subject: Subject, seed: int) -> tuple[list[ProbeResult], list[
 
 
 def _answers(subject: Subject, sentinels: Sequence[Sentinel], prompts: Sequence[Prompt], seed: int) -> list[Answer]:
-    written = _generate(subject, prompts, Sampling(LONG, seed=seed))
+    written = _generate(subject, prompts, Sampling(ANSWER_TOKENS, seed=seed))
     return [
         Answer(one.kind, one.prompt, text, stopped, one.check(text))
         for one, (text, stopped) in zip(sentinels, written, strict=True)

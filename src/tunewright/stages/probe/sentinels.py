@@ -130,7 +130,7 @@ _DESCRIPTIONS = (
     ("rain", ("What", "Where", "Why")),
     ("a piano", ("Instrument", "Sound", "Keys")),
 )
-SHORT, LONG = 32, 72  # new tokens: a sentence; a list, an object, three headed lines
+ANSWER_TOKENS = 48  # a sentence, a list of five, an object, three headed lines
 
 INSTRUCTIONS: tuple[Sentinel, ...] = (
     *(
