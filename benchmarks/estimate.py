@@ -1,7 +1,8 @@
 """Does training take the memory that we said it would? Estimates from configs alone against measured peaks.
 
     python -m benchmarks.estimate                 all cases, a process each; about ten minutes on two cores
-    python -m benchmarks.estimate CASE ...        some of them
+    python -m benchmarks.estimate CASE ...        some of them; the others stay in the baseline as they were
+    python -m benchmarks.estimate --kept          runs nothing: today's estimate against the peaks measured before
 
 A case is a model (real shapes, random weights, except `smollm2-135m`), what is trained, a batch, and how rows are laid
 out. Each runs three steps in a process of its own; measured is the peak resident memory over that of the process when
@@ -18,15 +19,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tunewright.models.devices import available_memory, peak_resident, resident_memory
 from tunewright.models.estimate import Training, training_memory
 from tunewright.models.find import model_folder
-from tunewright.models.shape import read_shape
+from tunewright.models.shape import Linear, Shape, read_shape
 
+BASELINES = Path(__file__).parent / "baselines"
 MOST_BYTES = 6 * 10**9
 MOST_ERROR = 0.15
 STEPS = 3
@@ -81,13 +83,13 @@ CASES = {
     "smollm2-135m, one long row": Case(None, (800,)),
     "smollm2-135m, padded": Case(None, (256, 250, 200, 150), padded=True),
     "smollm2-135m, checkpointing": Case(None, (400,) * 4, checkpointing=True),
-    "smollm2 10 layers, full": Case({**SMOLLM2, "num_hidden_layers": 10}, (256,) * 6, method="full"),
-    "gemma-3-270m (windows)": Case(GEMMA3, (256,) * 3),
-    "gemma-3-270m, long rows": Case(GEMMA3, (700,)),
-    "qwen3-0.6b 6 layers": Case({**QWEN3, "num_hidden_layers": 6}, (400, 300, 200, 100)),
-    "qwen3-0.6b 2 layers, full": Case({**QWEN3, "num_hidden_layers": 2}, (128,) * 4, method="full"),
-    "llama-3.2-1b 3 layers, rank 64": Case({**LLAMA3, "num_hidden_layers": 3}, (400, 400), rank=64),
-    "mistral 8 layers, accumulation": Case({**MISTRAL, "num_hidden_layers": 8}, (400, 300), accumulation=2),
+    "smollm2 10 layers, full": Case({**SMOLLM2, "num_hidden_layers": 10}, (200,) * 4, method="full"),
+    "gemma-3-270m (windows)": Case(GEMMA3, (200,) * 2),
+    "gemma-3-270m, one long row": Case(GEMMA3, (600,)),
+    "qwen3-0.6b 6 layers": Case({**QWEN3, "num_hidden_layers": 6}, (300, 250, 150)),
+    "qwen3-0.6b 2 layers, full": Case({**QWEN3, "num_hidden_layers": 2}, (128,) * 2, method="full"),
+    "llama-3.2-1b 3 layers, rank 64": Case({**LLAMA3, "num_hidden_layers": 3}, (300, 200), rank=64),
+    "mistral 8 layers, accumulation": Case({**MISTRAL, "num_hidden_layers": 8}, (250, 200), accumulation=2),
 }
 
 
@@ -174,8 +176,9 @@ def run_full(case: Case, folder: Path, rows: list[dict[str, list[int]]]) -> dict
 # ── all of them ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def settings_of(case: Case, packed: bool) -> Training:
+def settings_of(case: Case, shape: Shape) -> Training:
     """Return what the estimate is told."""
+    packed = not shape.windows and not case.padded
     trained = sum(length - round(length * (1 - TRAINED_SHARE)) for length in case.lengths)
     return Training(
         method=case.method, rank=case.rank, batch_size=len(case.lengths), accumulation=case.accumulation,
@@ -184,23 +187,40 @@ def settings_of(case: Case, packed: bool) -> Training:
     )  # fmt: skip
 
 
-def compare(name: str) -> dict[str, Any]:
-    """Estimate and measure one case."""
-    case = CASES[name]
+def measure(name: str) -> dict[str, Any]:
+    """Run one case and return what was measured, with the shape of its model.
+
+    Raises:
+        SystemExit: it would not fit this machine, or died.
+    """
     with tempfile.TemporaryDirectory(prefix="estimate-") as scratch:
         folder = Path(child("--make", name, scratch)["folder"])
         shape = read_shape(folder)
-        estimate = training_memory(shape, settings_of(case, not shape.windows and not case.padded))
-        if estimate.high > min(MOST_BYTES, available_memory()):
-            sys.exit(f"{name}: {estimate.high / 1e9:.1f} GB is too much for this machine")
-        measured = child("--run", name, str(folder))
-    error = estimate.peak / measured["peak"] - 1
-    holds = estimate.low <= measured["peak"] <= estimate.high
-    return {
-        "case": name, "parameters": shape.parameters, "estimate": estimate.peak, "low": estimate.low,
-        "high": estimate.high, "parts": dict(estimate.parts), "measured": measured["peak"], "base": measured["base"],
-        "ran": measured["ran"], "seconds": measured.get("seconds"), "error": error, "holds": holds,
-    }  # fmt: skip
+        high = training_memory(shape, settings_of(CASES[name], shape)).high
+        if high > min(MOST_BYTES, available_memory()):
+            sys.exit(f"{name}: {high / 1e9:.1f} GB is too much for this machine")
+        return {"case": name, "shape": asdict(shape), **child("--run", name, str(folder))}
+
+
+def compare(measured: dict[str, Any]) -> dict[str, Any]:
+    """Hold the estimate of a case against what was measured of it."""
+    shape = shape_from(measured["shape"])
+    memory = training_memory(shape, settings_of(CASES[measured["case"]], shape))
+    error = memory.peak / measured["peak"] - 1
+    holds = memory.low <= measured["peak"] <= memory.high
+    said = {"estimate": memory.peak, "low": memory.low, "high": memory.high, "parts": dict(memory.parts)}
+    return {**measured, **said, "error": error, "holds": holds}
+
+
+def shape_from(fields: dict[str, Any]) -> Shape:
+    """Return a shape as it stands in the baseline."""
+    return Shape(**{**fields, "linears": tuple(Linear(*linear) for linear in fields["linears"])})
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """Return the cases of the baselines in this repository, by name."""
+    files = sorted(BASELINES.glob("*__estimate.json"))
+    return {row["case"]: row for path in files for row in json.loads(path.read_text())["cases"]}
 
 
 def child(*arguments: str) -> dict[str, Any]:
@@ -213,7 +233,7 @@ def child(*arguments: str) -> dict[str, Any]:
 
 def told(row: dict[str, Any]) -> str:
     """Return one line of the table."""
-    gb = [f"{row[key] / 1e9:.2f}" for key in ("measured", "estimate", "low", "high")]
+    gb = [f"{row[key] / 1e9:.2f}" for key in ("peak", "estimate", "low", "high")]
     verdict = "holds" if row["holds"] else "OUTSIDE"
     return f"{row['case']:<34}{gb[0]:>6}{gb[1]:>8}{row['error']:>+8.1%}   [{gb[2]}, {gb[3]}] {verdict:<8} {row['ran']}"
 
@@ -227,17 +247,19 @@ def main(arguments: Sequence[str] = ()) -> None:
     if options.run:
         print(json.dumps(run_case(CASES[options.run], Path(options.cases[0]))))
         return
+    before = kept() if options.kept or options.cases else {}
     print(f"{'case':<34}{'peak':>6}{'said':>8}{'error':>8}   interval, GB")
     rows = []
-    for name in options.cases or CASES:
-        rows.append(compare(name))
+    for name in before if options.kept else options.cases or CASES:
+        rows.append(compare(before[name] if options.kept else measure(name)))
         print(told(rows[-1]), flush=True)
         if options.parts:
             print("   ", {part: f"{size / 1e6:.0f} MB" for part, size in rows[-1]["parts"].items()}, flush=True)
+        if not options.kept:
+            before[name] = rows[-1]
+            write_baseline([before[case] for case in CASES if case in before])
     worst = max(abs(row["error"]) for row in rows)
     print(f"worst error {worst:.1%}; intervals hold in {sum(row['holds'] for row in rows)} of {len(rows)}")
-    if not options.cases:
-        write_baseline(rows)
     if worst > MOST_ERROR or not all(row["holds"] for row in rows):
         sys.exit(1)
 
@@ -246,14 +268,15 @@ def write_baseline(rows: list[dict[str, Any]]) -> None:
     """Write the numbers with the machine."""
     import torch
 
-    from benchmarks.report import BASELINES, machine, write_results
+    from benchmarks.report import machine, processor, write_results
 
-    write_results(BASELINES, machine(torch.float32), "estimate", {"cases": rows})
+    write_results(BASELINES, machine(torch.float32, processor()), "estimate", {"cases": rows})
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*")
+    parser.add_argument("--kept", action="store_true", help="hold the estimate against the peaks in the baselines")
     parser.add_argument("--make", help=argparse.SUPPRESS)
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--parts", action="store_true", help="print what the estimate is made of")
