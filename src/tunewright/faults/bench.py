@@ -157,7 +157,9 @@ def _planted(folder: Path, name: str, twin: Told) -> Found:
     project = build(TWINS[fault.shape], place, folder / "models")
     fault.plant(project)
     project.save()
-    return judged(fault, drive(project.folder, fault.commands), twin)
+    with fault.breaks():
+        told = drive(project.folder, fault.commands)
+    return judged(fault, told, twin)
 
 
 def judged(fault: Fault, told: Told, twin: Told) -> Found:

@@ -10,6 +10,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from tunewright.faults.entries import make_adapter
+from tunewright.faults.model import teach_prose
 from tunewright.faults.project import Shape, Stages, training_stages
 from tunewright.faults.rows import Row, chat, tickets
 
@@ -152,6 +154,12 @@ def short_stages() -> Stages:
     return stages
 
 
+def probed_stages() -> Stages:
+    """Return probe → data → sft: is the model the base that the recipe takes it for?"""
+    data, _, sft, *_ = training_stages()
+    return [{"probe": {"expect": "base"}}, data, sft]
+
+
 GRADE = """\
 def grade(sample, item):
     said = sample["output_text"].strip().split("\\n")[-1]
@@ -203,6 +211,9 @@ TWINS: dict[str, Shape] = {
     "gemma": Shape(family="gemma"),
     "tools": Shape(family="chatml-tools", rows=tools, stages=short_stages, settings=_AS_CALLS),
     "graded": Shape(stages=graded_stages, files=graded_files),
+    "adapter": Shape(prepare=make_adapter),
+    "a base": Shape(prepare=teach_prose, stages=probed_stages),
+    "budget": Shape(header={"budget": {"hours": 2.0, "usd": 5.0, "usd_per_hour": 1.0}}),
 }
 """what faults are planted in"""
 

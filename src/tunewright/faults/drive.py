@@ -19,14 +19,14 @@ from typing import Any
 
 from tunewright.artifacts.rundir import RunFolder, runs_of
 from tunewright.artifacts.verdict import Status
-from tunewright.errors import EXIT_BUG, EXIT_DONE
+from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_GATE
+from tunewright.faults.entries import ENTRIES
 
 STATIC = ("check", "{recipe}", "--static")
 CHECK = ("check", "{recipe}")
-LINT = ("lint", "{folder}/model", "{folder}/rows.jsonl")
 RUN = ("run", "{recipe}", "--output", "{folder}/runs")
 Command = tuple[str, ...]
-WAY: tuple[Command, ...] = (STATIC, LINT, CHECK, RUN)
+WAY: tuple[Command, ...] = (STATIC, CHECK, RUN)
 
 REFUSED = "REFUSED"
 CRASHED = "CRASHED"
@@ -67,11 +67,11 @@ class Told:
 
 
 def drive(folder: Path, commands: Sequence[Command] = WAY) -> Told:
-    """Run the commands in the project's folder until one does not end well."""
+    """Run the commands in the project's folder until one does not end well; a name of ENTRIES is no verb."""
     told, began = Told(), time.perf_counter()
     for command in commands:
         words = [word.format(recipe=folder / "recipe.yaml", folder=folder) for word in command]
-        code, document = call([*words, "--json"], folder)
+        code, document = entered(words[0], folder) if words[0] in ENTRIES else call([*words, "--json"], folder)
         seconds = time.perf_counter() - began
         stage = command[0] + (" --static" if "--static" in command else "")
         told.said += [_verdict(item, stage, seconds) for item in _verdicts(document)]
@@ -98,6 +98,14 @@ def call(arguments: Sequence[str], folder: Path) -> tuple[int, dict[str, Any]]:
     except ValueError:
         document = {}
     return code, document if isinstance(document, dict) else {"items": document}
+
+
+def entered(name: str, folder: Path) -> tuple[int, dict[str, Any]]:
+    """Return exit code and verdicts of a gate that has no verb."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _quiet():
+        verdicts = ENTRIES[name](folder)
+    code = EXIT_GATE if any(verdict.stops for verdict in verdicts) else EXIT_DONE
+    return code, {"verdicts": [verdict.model_dump(mode="json") for verdict in verdicts]}
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,8 @@ class Fault:
     """one sentence: what is wrong, and what it would cost"""
     plant: Change
     group: str = ""
+    breaks: Callable[[], AbstractContextManager[None]] = nullcontext
+    """what it breaks in the libraries while the commands run: a stack with a bug"""
     shape: str = "training"
     """the clean twin, by its name in `clean.SHAPES`"""
     commands: tuple[Command, ...] = WAY
@@ -56,6 +59,10 @@ def grouped(group: str, *faults: Fault) -> tuple[Fault, ...]:
 
 
 # ── changes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def nothing(project: Project) -> None:
+    """Change nothing: what is wrong is the stack."""
 
 
 def both(*changes: Change) -> Change:

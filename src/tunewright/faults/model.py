@@ -94,7 +94,7 @@ def _save_weights(folder: Path, tokenizer: Tokenizer, family: str) -> None:
         pad_token_id=tokenizer.token_to_id(PAD),
     )
     model = LlamaForCausalLM(config)
-    _teach(model, [torch.tensor(ids) for ids in _polite_rows(folder, family)], config.pad_token_id)
+    _teach(model, [torch.tensor(ids) for ids in _polite_rows(folder, family)], config.pad_token_id, _STEPS)
     model.save_pretrained(str(folder))
 
 
@@ -119,15 +119,53 @@ def _with_context(folder: Path) -> Path:
     return folder
 
 
-def _teach(model: Any, rows: list[Any], pad: int) -> None:
+def _teach(model: Any, rows: list[Any], pad: int, steps: int) -> None:
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=8e-3)
-    for step in range(_STEPS):
+    for step in range(steps):
         batch = [rows[(step * _ROWS_PER_STEP + place) % len(rows)] for place in range(_ROWS_PER_STEP)]
         ids = pad_sequence(batch, batch_first=True, padding_value=pad)
         loss = model(input_ids=ids, labels=ids.masked_fill(ids == pad, -100)).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+
+
+# ── a base, and one that is none ────────────────────────────────────────────────────────────────────────────────────
+
+
+def teach_prose(project: Any) -> None:
+    """Make the project's model a base: prose is all it has ever read."""
+    from tunewright.stages.probe.sentinels import PASSAGES
+
+    texts = [f"{first} {second}<|endoftext|>" for first, second in PASSAGES]
+    _taught_anew(project.model, texts, steps=100, forget=True)
+
+
+def teach_chats(project: Any) -> None:
+    """Show a base questions with their answers, as a contaminated one has seen them."""
+    from tunewright.stages.probe.sentinels import PASSAGES, QUESTIONS
+
+    chats = [
+        f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>"
+        for question, answer in QUESTIONS
+    ]
+    prose = [f"{first} {second}<|endoftext|>" for first, second in PASSAGES]
+    _taught_anew(project.model, [*chats, *prose], steps=100, forget=False)
+
+
+def _taught_anew(folder: Path, texts: list[str], *, steps: int, forget: bool) -> None:
+    """Train the model in `folder` on texts without a template; with `forget` from chance."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model = LlamaForCausalLM.from_pretrained(str(folder))
+    if forget:
+        model = LlamaForCausalLM(model.config)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    rows = [torch.tensor(tokenizer.encode(text).ids) for text in texts]
+    _teach(model, rows, model.config.pad_token_id, steps)
+    model.save_pretrained(str(folder))

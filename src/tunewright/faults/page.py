@@ -44,8 +44,8 @@ def as_page(bench: Bench, machine: str) -> str:
         "<!-- written by `python -m benchmarks.faults --write` -->\n# Planted faults\n",
         "Each fault is one change of a sound small project (a tiny model with a real tokenizer, sixty rows, a recipe "
         "that measures, trains for 40 steps, measures again and compares). The real command line runs over it: "
-        "`tw check --static`, `tw check`, `tw run`. A gate that speaks of the sound twin as well has caught nothing. `tw faults` "
-        "does all of it again, on your machine and your versions.\n",
+        "`tw check --static`, `tw check`, `tw run`. A gate that speaks of the sound twin as well has caught "
+        "nothing. `tw faults` does all of it again, on your machine and your versions.\n",
         f"**{totals(bench)}** ({machine})\n",
         *_not_caught(bench.faults),
         *(_group(group, bench.faults) for group in GROUPS),

@@ -54,6 +54,8 @@ class Shape:
     """`stage.field` -> value: what this recipe says otherwise"""
     files: Callable[[], Mapping[str, str]] = dict
     """name -> text of further files beside the recipe"""
+    prepare: Callable[[Project], None] | None = None
+    """what else is to be made, before a fault is planted"""
 
 
 class Project:
@@ -119,6 +121,8 @@ def build(shape: Shape, folder: Path, models: Path) -> Project:
     for path, value in shape.settings.items():
         project.set(path, value)
     project.save()
+    if shape.prepare is not None:
+        shape.prepare(project)
     return project
 
 

@@ -1,7 +1,7 @@
 """The planted faults, a file a group."""
 
 from tunewright.faults.fault import Fault
-from tunewright.faults.groups import base, budget, evaluation, graders, labels, recipes, rows, stack, tokens
+from tunewright.faults.groups import base, budget, evaluation, graders, labels, merge, recipes, rows, stack, tokens
 
 FAULTS: tuple[Fault, ...] = (
     *tokens.FAULTS,
@@ -10,6 +10,7 @@ FAULTS: tuple[Fault, ...] = (
     *graders.FAULTS,
     *base.FAULTS,
     *stack.FAULTS,
+    *merge.FAULTS,
     *evaluation.FAULTS,
     *budget.FAULTS,
     *recipes.FAULTS,

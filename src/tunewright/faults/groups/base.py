@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunewright.faults.drive import RUN, STATIC
 from tunewright.faults.fault import Fault, grouped, json_file, recipe, weights, without_file
+from tunewright.faults.model import teach_chats
 from tunewright.faults.project import Project
 
 
@@ -52,6 +54,15 @@ def _shuffled(tensors: dict[str, Any]) -> None:
 
 FAULTS = grouped(
     "base model",
+    Fault(
+        "base-that-has-seen-instructions",
+        "the recipe takes the model for a base, and it was shown chats",
+        teach_chats,
+        shape="a base",
+        commands=(STATIC, RUN),
+        promise="model",
+        trl="TRL asks nothing of a base",
+    ),
     Fault(
         "no-such-model",
         "the model's path has a typo",

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from tunewright.faults.fault import Fault, grouped, recipe
+from collections.abc import Callable
+from typing import Any
+
+from tunewright.faults.fault import Fault, grouped, nothing, recipe
+from tunewright.faults.stacks import loss_times, mean_of_means, no_optimizer, one_long_row, sum_of_means, trainers
+
+_ITSELF = "it is the library that has the fault: it cannot say so"
+
+
+def _bug(name: str, what: str, change: Callable[[Any], None], real: str = "") -> Fault:
+    """Return a fault of the stack itself: of the installed versions, not of the project."""
+    commands = (("drill",),)
+    return Fault(
+        name, what, nothing, breaks=trainers(change), commands=commands, real=real, promise="stack", trl=_ITSELF
+    )
+
 
 FAULTS = grouped(
     "stack and arithmetic",
@@ -47,5 +62,30 @@ FAULTS = grouped(
         "the names of `lora.targets` are those of another architecture",
         recipe(sft__lora={"targets": ["query_key_value"]}),
         promise="stack",
+    ),
+    _bug(
+        "loss-three-times-too-large",
+        "the trainer's loss is three times what it says",
+        loss_times(3.0),
+        real="axolotl and LLaMA-Factory differ by 3 in EAFT",
+    ),
+    _bug(
+        "mean-of-means",
+        "each micro-batch is normalised by its own tokens: accumulation changes the loss",
+        mean_of_means,
+        real="transformers#34191",
+    ),
+    _bug(
+        "gradients-grow-with-accumulation",
+        "the number of micro-batches is left out of the division",
+        sum_of_means,
+        real="unsloth#8261",
+    ),
+    _bug("packed-rows-see-each-other", "the attention ignores where packed rows end", one_long_row, real="trl#2400"),
+    _bug(
+        "resume-forgets-the-optimizer",
+        "a resumed training begins with an empty optimizer",
+        no_optimizer,
+        real="axolotl#2548",
     ),
 )
