@@ -101,6 +101,17 @@ def test_a_text_without_a_word_gives_nothing_away():
     assert found(row("???"), row("!!!")) == []
 
 
+def test_the_template_of_a_small_set_is_found_beside_a_large_one():
+    names = [f"{first}{second}" for first in "abcdefghij" for second in "klmnopqrst"]
+    large = [
+        row(f"{name} asks what {name} and {name[::-1]} are worth together in euros", id=name) for name in names * 8
+    ]
+    sheet = "Read the following order with care and tell what the customer has to pay for all of it: {} of {}"
+    small = [row(sheet.format(number, name), id=f"s{number}") for number, name in enumerate(names[:10])]
+    index = EvaluationIndex({"large": large, "small": small})
+    assert list(index.overlaps(row(sheet.format(77, "zz"), "Other"))) == []
+
+
 def test_every_set_is_named_with_its_row():
     index = EvaluationIndex({"a": [row(LONG, id="1")], "b": [row(LONG, id="2")]})
     assert [(item.test_set, item.test_id) for item in index.overlaps(row(LONG))] == [("a", "1"), ("b", "2")]

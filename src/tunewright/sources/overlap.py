@@ -8,9 +8,9 @@
 
 `near` is what MinHash estimates. Evaluation sets are small enough to have it exactly, from the index.
 
-Two things keep clean data silent. Runs of words that stand in many evaluation rows are their template, not their
-question, and do not count; a row with fewer than five other runs is judged by its exact words alone. And two rows are
-different tasks, even where the user says the same, if their answers call different functions, or one calls and the
+Two things keep clean data silent. Runs of words that stand in many rows of one evaluation set are its template, not
+their question, and do not count; a row with fewer than five other runs is judged by its exact words alone. And two rows
+are different tasks, even where the user says the same, if their answers call different functions, or one calls and the
 other was offered tools and does not; or if their answers differ and their formulas do: 7 + 4 is not 7 - 4.
 """
 
@@ -91,13 +91,16 @@ class EvaluationIndex:
         return len(self._rows)
 
     def _index_runs(self, size: int) -> dict[str, list[int]]:
-        """Keep the runs that are no template's, in the rows that have enough of them."""
+        """Keep the runs that are no template's of their own set, in the rows that have enough of them."""
         found = [_runs(asked.words, size) for _, asked in self._rows]
-        rows_with = Counter(run for runs in found for run in runs)
-        most = max(TEMPLATE_ROWS, TEMPLATE_SHARE * len(found))
+        rows_with: dict[str, Counter[str]] = defaultdict(Counter)
+        for (name, _), runs in zip(self._rows, found, strict=True):
+            rows_with[name].update(runs)
+        rows_in = Counter(name for name, _ in self._rows)
+        most = {name: max(TEMPLATE_ROWS, TEMPLATE_SHARE * count) for name, count in rows_in.items()}
         holders: dict[str, list[int]] = defaultdict(list)
-        for number, runs in enumerate(found):
-            own = {run for run in runs if rows_with[run] <= most}
+        for number, ((name, _), runs) in enumerate(zip(self._rows, found, strict=True)):
+            own = {run for run in runs if rows_with[name][run] <= most[name]}
             if len(own) >= LEAST_RUNS:
                 self._rows[number][1].num_runs[size] = len(own)
                 if size == NEAR_RUN:
