@@ -116,6 +116,8 @@ class Inference(BaseModel):
     precision: str = ""
     suite: str = ""
     options: dict[str, Any] = {}
+    calls_read_as: str = ""
+    """how tool calls were read from the answers: a format, or `response_template`"""
 
 
 class Scores(Artifact):

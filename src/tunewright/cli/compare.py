@@ -155,6 +155,7 @@ def scores_file(text: str) -> Path:
 def _print(
     tests: Sequence[PairedTest], main: PairedTest, matrix: Sequence[PairOfSystems], changed: Sequence[Change]
 ) -> None:
+    unit = words.unit_of(main)
     print_table(HEAD, [_cells(test) for test in tests], RIGHT, WHOLE)
     print(f"B is {main.verdict}: {words.change(main)} ({words.evidence(main, CONFIDENCE)})."
           if main.verdict != "not shown" else f"Not shown: {words.power_sentence(main)}")  # fmt: skip
@@ -162,26 +163,28 @@ def _print(
           f"{_unscored(main)}; p-values are Holm-corrected over the metrics.")  # fmt: skip
     if matrix:
         print(f"\nevery pair in {words.metric_label(main.metric)}, p-values Holm-corrected over the pairs:")
-        print_table(MATRIX_HEAD, [_matrix_cells(pair) for pair in matrix], (4,), (5,))
+        print_table(MATRIX_HEAD, [_matrix_cells(pair, unit) for pair in matrix], (4,), (5,))
     if changed:
-        print_text("\n".join(["", "most changed rows:", *(_change_line(change) for change in changed[:MOST_CHANGES])]))
+        lines = [_change_line(change, unit) for change in changed[:MOST_CHANGES]]
+        print_text("\n".join(["", "most changed rows:", *lines]))
 
 
 def _unscored(test: PairedTest) -> str:
     return f", {words.count(test.unscored)} more unscored on a side" if test.unscored else ""
 
 
-def _change_line(change: Change) -> str:
-    moved = f"{words.percent(change.baseline)} → {words.percent(change.candidate)}"
+def _change_line(change: Change, unit: words.Unit) -> str:
+    unit = words.Unit(True) if change.by == "failure" else unit  # of a failure class they are shares of the rows
+    moved = f"{unit.value(change.baseline)} → {unit.value(change.candidate)}"
     ids = ", ".join((change.better if change.gained >= change.lost else change.worse)[:3])
     return f"  {change.by} {change.value}: {moved}, {change.gained} better, {change.lost} worse ({ids})"
 
 
-def _matrix_cells(pair: PairOfSystems) -> list[str]:
+def _matrix_cells(pair: PairOfSystems, unit: words.Unit) -> list[str]:
     return [
         f"{pair.first} → {pair.second}",
-        words.points(pair.difference),
-        words.interval(*pair.interval),
+        unit.difference(pair.difference),
+        unit.interval(*pair.interval),
         words.p_value(pair.p_value).removeprefix("p ").removeprefix("= "),
         words.count(pair.num_rows),
         pair.verdict,
@@ -189,15 +192,16 @@ def _matrix_cells(pair: PairOfSystems) -> list[str]:
 
 
 def _cells(test: PairedTest) -> list[str]:
+    unit = words.unit_of(test)
     return [
         words.metric_label(test.metric),
-        f"{words.percent(test.baseline)} → {words.percent(test.candidate)}",
-        words.points(test.difference),
-        words.interval(*test.interval),
+        f"{unit.value(test.baseline)} → {unit.value(test.candidate)}",
+        unit.difference(test.difference),
+        unit.interval(*test.interval),
         words.p_value(test.p_value).removeprefix("p ").removeprefix("= "),
         words.count(test.gained),
         words.count(test.lost),
-        words.points(test.least_detectable).lstrip("+"),
+        unit.difference(test.least_detectable).lstrip("+"),
         words.count(test.num_rows),
         test.verdict,
     ]

@@ -99,8 +99,8 @@ class Unit:
 
 
 def unit_of(test: PairedTest) -> Unit:
-    """Return how the numbers of a paired test are said."""
-    return Unit.of((test.baseline, test.candidate))
+    """Return how the numbers of a paired test are said; what is better when lower, as bits per byte, is no rate."""
+    return Unit(test.higher_is_better and Unit.of((test.baseline, test.candidate)).is_rate)
 
 
 def p_value(p: float) -> str:
