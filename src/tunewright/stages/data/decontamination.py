@@ -86,6 +86,7 @@ def compare_with_evaluation(train: Sequence[ChatRow], test: Sequence[ChatRow], s
     for name, rows in sets.rows():
         named.setdefault(name, []).extend(rows)  # one suite with two settings is one set
     index = EvaluationIndex(named)
+    index.leave_out_templates_of(train)
     found = Compared(test_rows=len(index))
     with task("comparing train with evaluation", total=len(train)) as progress:
         for row in train:
@@ -96,5 +97,6 @@ def compare_with_evaluation(train: Sequence[ChatRow], test: Sequence[ChatRow], s
         found.removed = frozenset(pair.train_id for pair in found.pairs)
     if sets.trained_on:
         own = EvaluationIndex({OWN: test})
+        own.leave_out_templates_of(row for rows in sets.trained_on.values() for row in rows)
         found.beside = [pair for rows in sets.trained_on.values() for row in rows for pair in own.overlaps(row)]
     return found
