@@ -169,8 +169,8 @@ def test_tw_estimate_of_a_model_needs_its_config_alone(toy_model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 rows of 512 tokens a pass" in done.stdout
     assert "H100 SXM" in done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines() if " to " in line][:6] == [
-        "lora", "lora", "qlora", "qlora", "full", "full"
+    assert [line.split()[0] for line in done.stdout.splitlines() if " to " in line][:7] == [
+        "lora", "lora", "qlora", "qlora", "full", "full", "generate,"
     ]  # fmt: skip
 
 
