@@ -1,5 +1,6 @@
 """What a recipe will cost: trials of real steps, and a budget that a real run is held to."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -128,7 +129,8 @@ def test_a_stage_that_watches_no_budget_is_interrupted_when_it_is_spent():
     began = time.monotonic()
     with pytest.raises(BudgetSpent), alarm(Purse(most_hours=0.3 / 3600)):
         while time.monotonic() < began + 20:
-            time.sleep(0.01)
+            with contextlib.suppress(Exception):  # what swallows everything else does not swallow this
+                time.sleep(0.01)
     assert time.monotonic() - began < 10
     time.sleep(0.01)  # and nothing rings any more
 
