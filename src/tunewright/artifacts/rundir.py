@@ -32,7 +32,9 @@ from tunewright.errors import DataError, RunFolderError
 
 RUNS = Path("runs")
 
-ARTIFACTS: dict[str, type[Artifact]] = {cls.kind: cls for cls in (Checked, Dataset, Trained, Scores, DryRun, Comparison)}
+ARTIFACTS: dict[str, type[Artifact]] = {
+    cls.kind: cls for cls in (Checked, Dataset, Trained, Scores, DryRun, Comparison)
+}
 
 
 class RunFolder:
