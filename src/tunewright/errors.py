@@ -9,6 +9,7 @@
     │   ├── PairingError                    two score files that do not score the same rows
     │   └── RunFolderError                  a run folder: not there, not writable, in use
     ├── GateFailed                      1   a gate said FAILED, or a comparison came out worse
+    │   └── BudgetSpent                     the `budget:` of the run is spent; what is done is kept
     ├── EnvironmentProblem              3   the machine: disk full, a library of the wrong version
     │   └── MissingExtra                    an optional dependency is not installed
     └── Stopped                         130 Ctrl-C, or SIGTERM during a run
@@ -19,6 +20,7 @@ prints these without a traceback; anything else that reaches it is a bug and is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -140,6 +142,16 @@ class GateFailed(TunewrightError):
     exit_code = EXIT_GATE
 
 
+class BudgetSpent(GateFailed):
+    """The run's `budget:` is spent. What is done is kept; the same command with a larger budget goes on."""
+
+    def __init__(self, used: str, kept: str = ""):
+        super().__init__(
+            f"the budget is spent: {used}" + (f"; {kept} is kept" if kept else ""),
+            fix="a larger `budget:` in the recipe, and the same command: it goes on where it stopped",
+        )
+
+
 class EnvironmentProblem(TunewrightError):
     """The machine cannot do it: disk full, a library of the wrong version, no network."""
 
@@ -169,3 +181,11 @@ class Stopped(TunewrightError):
     """The person, or the machine, stopped it: Ctrl-C, or SIGTERM during a run. What is done is kept."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+_OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return `text` with what a terminal would obey shown by name: `⟨U+001B⟩`. Tabs and line ends stay."""
+    return _OBEYED.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", text)

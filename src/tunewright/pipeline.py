@@ -5,6 +5,7 @@
     make       else its function is called; an interrupted attempt's work and time are kept (`artifacts/attempt.py`)
     record     record.json is written last, by rename: no record, not done
     stop       a FAILED verdict stops the run before the next stage, unless `--allow NAME`
+    budget     training that does not fit it is refused; what overruns is stopped, and what is done is kept
 
 What the stages are, and their fingerprints, is known before anything runs: `planning.py`.
 """
@@ -33,12 +34,17 @@ from tunewright.artifacts.files import write_json, write_text, writing
 from tunewright.artifacts.provenance import now, provenance, redact
 from tunewright.artifacts.record import Input, Record, read_record, write_record
 from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, link, new_run, runs_of
+from tunewright.artifacts.spending import alarm
 from tunewright.artifacts.verdict import Verdict
-from tunewright.errors import GateFailed, RunFolderError, TunewrightError
+from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError
 from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
-from tunewright.recipe.sections import PARTS, CheckSection, Recipe
+from tunewright.recipe.sections import PARTS, CheckSection, Recipe, SftSection
 from tunewright.reuse import Shelf
+from tunewright.stages.check.money import purse_of, training_costs
+
+STOPS_ITSELF = {"sft"}
+"""stages that watch the budget themselves and leave a checkpoint; the others are interrupted, and keep their rows"""
 
 # ── the run folder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -96,9 +102,14 @@ def _choose_run(recipe: Recipe, stages: list[Planned], root: Path) -> RunFolder:
 def _is_of(run: RunFolder, recipe: Recipe) -> bool:
     """True if `run` is a run of this very recipe that can be gone on with; a damaged one cannot."""
     try:
-        return run.resolved == recipe.resolved() and bool(run.state)
+        return _but_budget(run.resolved) == _but_budget(recipe.resolved()) and bool(run.state)
     except RunFolderError:
         return False
+
+
+def _but_budget(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe without its budget: with a larger one a run goes on."""
+    return {name: value for name, value in resolved.items() if name != "budget"}
 
 
 def _create_run(recipe: Recipe, root: Path) -> RunFolder:
@@ -156,6 +167,7 @@ class _Runner:
         """Run the stages in order; leave run.json saying how it ended."""
         if text:
             write_text(self.run.path / "recipe.yaml", text)
+        write_json(self.run.path / "recipe.resolved.json", self.recipe.resolved())  # the budget may be another
         link(self.run.path.parent / "latest", self.run.path.name)
         self.log = self.run.open_log()
         self.state |= {"status": "running", "error": None, "ended": None, "allowed": list(self.allow)}
@@ -164,7 +176,7 @@ class _Runner:
             for stage in self.stages:
                 self.do(stage)
         except BaseException as error:
-            self.end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", error)
+            self.end("stopped" if isinstance(error, KeyboardInterrupt | BudgetSpent) else "failed", error)
             raise
         self.end("done", None)
 
@@ -239,10 +251,16 @@ class _Runner:
         why = "goes on where it stopped" if attempt.attempts > 1 else self.shelf.why(stage)
         self.announce(stage, f" ({stage.kind}): {why}")
         self.mark(stage, "running", why=why, reused_from=None, seconds=attempt.seconds)
-        context = RunContext(stage=stage.id, quiet=True, say=lambda text: self.say(f"  {text}"))
+        purse = purse_of(self.recipe.budget, self.spent_hours())
+        context = RunContext(
+            stage=stage.id, quiet=True, say=lambda text: self.say(f"  {text}"), allow=self.allow, purse=purse
+        )
         with counted(folder, attempt) as seconds:
             try:
-                artifact = call_stage(stage, self.artifacts(), folder, context)
+                artifacts = self.artifacts()
+                context.require(*self._costs(stage, artifacts, folder))
+                with alarm(None if stage.kind in STOPS_ITSELF else purse):
+                    artifact = call_stage(stage, artifacts, folder, context)
             finally:
                 self.entry(stage)["seconds"] = seconds()
         record = self._record(stage, attempt, artifact, context.verdicts)
@@ -251,6 +269,26 @@ class _Runner:
         self.mark(stage, "done")
         self.say(f"  done in {clock(record.provenance.seconds)}")
         return record
+
+    def spent_hours(self) -> float:
+        """Return the working time of this run so far, earlier attempts included."""
+        return sum(entry["seconds"] or 0.0 for entry in self.state["stages"]) / 3600
+
+    def _costs(self, stage: Planned, artifacts: dict[str, Artifact], folder: Path) -> list[Verdict]:
+        """Hold the training that comes next against what is left of the budget; a trial of a few steps says how long.
+
+        Raises:
+            BudgetSpent: nothing is left.
+        """
+        purse = purse_of(self.recipe.budget, self.spent_hours())
+        if purse is None or self.recipe.budget is None:
+            return []
+        if purse.spent():
+            raise BudgetSpent(purse.told())
+        if not isinstance(stage.section, SftSection):
+            return []
+        rows = _resolve(stage.references["rows"][0], artifacts)
+        return training_costs(self.recipe.budget, stage.section, rows, folder, purse)
 
     def _record(self, stage: Planned, attempt: Attempt, artifact: Artifact, verdicts: list[Verdict]) -> Record:
         seconds, seed = self.entry(stage)["seconds"], stage.seed(self.recipe)
@@ -313,6 +351,10 @@ def _gate_failed(stage: Planned, verdicts: list[Verdict], run: RunFolder) -> Gat
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+MAPPINGS = ("beside", "held_out", "trained_on")
+"""fields that are handed over as a mapping: what the recipe calls it -> the artifact"""
+
+
 def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, context: RunContext) -> Artifact:
     """Call the stage's function with the artifacts that its section names."""
     function = getattr(import_module(KINDS[stage.kind]), stage.kind)
@@ -320,8 +362,8 @@ def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, contex
     given: dict[str, Any] = {"rows": None} if no_rows else {}
     for field, refs in stage.references.items():
         values = {ref: _resolve(ref, artifacts) for ref in refs}
-        if field == "beside":
-            given["beside"] = values
+        if field in MAPPINGS:
+            given[field] = values
         else:
             given["trained" if field == "model" else field] = values[refs[0]]
     if stage.recipe is not None:

@@ -11,19 +11,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from tunewright.artifacts.fingerprint import differing_fields, fingerprint
 from tunewright.artifacts.record import Record
 from tunewright.models.find import model_identity
 from tunewright.models.precision import resolve_precision
 from tunewright.recipe.links import reference_fields
-from tunewright.recipe.sections import DataSection, DryRunSection, EvaluateSection, Recipe, StageSection
-from tunewright.sources.read import source_identity
+from tunewright.recipe.sections import (
+    DataSection,
+    DryRunSection,
+    EvaluateSection,
+    Recipe,
+    SftSection,
+    StageSection,
+)
+from tunewright.sources.read import data_identities
 from tunewright.suites.identity import suite_identity
 
 KINDS: dict[str, str] = {
     "check": "tunewright.stages.check.stage",
+    "probe": "tunewright.stages.probe.stage",
     "data": "tunewright.stages.data.stage",
     "evaluate": "tunewright.stages.evaluate.stage",
     "dry_run": "tunewright.stages.dry_run.stage",
@@ -35,13 +43,19 @@ KINDS: dict[str, str] = {
 NO_IDENTITY: dict[str, Any] = {
     "id": True,
     "save_every": True,
+    "engine": True,
     "trackers": True,
+    "gradient_checkpointing": True,
     "endpoint": {
         "api_key_env", "limit_field", "concurrency", "timeout_seconds", "price", "budget_usd", "budget_tokens"
     },
     "server": {"python", "concurrency"},
 }  # fmt: skip
-"""fields that do not change a result: a name, how often to save, where else to send the metrics, how to reach whom"""
+"""fields that do not change a result: a name, how often to save, who does it, what to compute twice, where metrics go,
+how to reach whom"""
+
+
+COMPARED_WITH: Final = ("held_out", "trained_on", "suites", "decontaminate", "against")
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,24 @@ class Planned:
             "external": self.external,
         }
 
+    def rows_identity(self) -> dict[str, Any]:
+        """What the fingerprint is taken of that later stages know this one by.
+
+        What rows are only compared with changes a verdict, and no row: one more evaluation trains nothing again.
+        """
+        found = self.identity()
+        if not isinstance(self.section, DataSection) or self.section.decontaminate.action == "remove":
+            return found
+        compared = {ref for name in COMPARED_WITH for ref in self.references.get(name, ())}
+        return {
+            **found,
+            "section": {key: value for key, value in found["section"].items() if key not in COMPARED_WITH},
+            "inputs": {ref: mark for ref, mark in self.inputs.items() if ref not in compared},
+            "external": {
+                key: mark for key, mark in self.external.items() if key.partition(".")[0] not in COMPARED_WITH
+            },
+        }
+
     def seed(self, recipe: Recipe) -> int:
         """Return the stage's seed, which may be 0; the recipe's where the stage has none."""
         own: int | None = getattr(self.section, "seed", None)
@@ -100,7 +132,7 @@ def plan(recipe: Recipe) -> list[Planned]:
     """
     planned: list[Planned] = []
     for index, (kind, section) in enumerate(recipe.stages, 1):
-        known = {stage.id: stage.fingerprint for stage in planned}
+        known = {stage.id: fingerprint(stage.rows_identity()) for stage in planned}
         references = _references(section, set(known))
         stage = Planned(
             index=index,
@@ -138,10 +170,14 @@ def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> 
         found["precision"] = resolve_precision(section.precision)
     if isinstance(section, EvaluateSection):
         found |= suite_identity(section.suite, section.options)
+    if isinstance(section, SftSection) and section.dev is not None:
+        found |= suite_identity(section.dev.suite, section.dev.options)
     if isinstance(section, DryRunSection):
         found |= suite_identity("", {"grader": section.grader, "answers": section.answers})
     if isinstance(section, DataSection):
-        found |= {f"sources.{number}": source_identity(source) for number, source in enumerate(section.sources)}
+        found |= data_identities(section)
+        for number, own in enumerate(section.suites or ()):
+            found |= {f"suites.{number}.{name}": mark for name, mark in suite_identity(own.suite, own.options).items()}
     return found
 
 
@@ -166,6 +202,8 @@ def identity_of(section: StageSection) -> dict[str, Any]:
     value = _without(section.model_dump(mode="json"))
     for source in value.get("sources", ()):
         source.pop("path", None)
+    if isinstance(section, DataSection):
+        value["decontaminate"].pop("against")
     return value
 
 

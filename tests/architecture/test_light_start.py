@@ -11,7 +11,8 @@ from tunewright.cli.main import VERBS
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 NUMERIC = ("numpy", "scipy", "pandas")
 NO_TORCH = (
-    "init", "check", "show", "report", "compare", "journal", "schema", "eval", "tune", "power", "grade", "server"
+    "init", "check", "checklist", "show", "report", "compare", "journal", "schema", "eval", "tune", "power", "grade",
+    "server", "estimate", "bench",
 )  # fmt: skip
 
 

@@ -184,3 +184,22 @@ def test_a_row_nested_deeper_than_can_be_stored_is_refused():
         deep = [deep]
     with pytest.raises(DataError, match="a value that JSON cannot hold"):
         read({"prompt": "a", "completion": "b", "meta": {"deep": deep}})
+
+
+PLAIN_VALUES = st.one_of(st.text(max_size=5), st.sampled_from(["user", "assistant", "system", "\ud800"]), st.none())
+PLAIN_MESSAGES = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "bot"]), "content": PLAIN_VALUES}),
+    max_size=4,
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.fixed_dictionaries({"messages": PLAIN_MESSAGES}, optional={"id": PLAIN_VALUES, "group": PLAIN_VALUES}))
+def test_the_short_way_for_plain_rows_gives_what_the_long_way_gives(record):
+    def outcome(given_record):
+        try:
+            return read(given_record)
+        except DataError as error:
+            return str(error)
+
+    assert outcome(record) == outcome({**record, "tools": None})  # a further column takes the long way

@@ -82,6 +82,13 @@ def test_the_same_words_for_another_function_are_another_task():
     assert [item.kind for item in index.overlaps(row(LONG, call="count_sheep"))] == ["exact"]
 
 
+def test_the_same_numbers_in_another_formula_are_another_task():
+    asked = "State the final answer to the following problem: {} ="
+    test = row(asked.format("7 + 4 - 2"), "9")
+    assert found(row(asked.format("7 - 4 + 2"), "5"), test) == []
+    assert found(row(asked.format("7 + 4 - 2"), "nine"), test) == [("exact", "t")]
+
+
 def test_a_call_gives_away_its_text_form_but_not_an_answer_that_calls_nothing_though_it_might():
     calling = row(LONG, call="count_sheep", tools=[{"name": "count_sheep"}])
     in_text, declining = row(LONG, '{"name": "count_sheep"}'), row(LONG, "None can.", tools=[{"name": "add"}])

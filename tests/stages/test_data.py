@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.dataset import Dataset
-from tunewright.artifacts.verdict import Status
+from tunewright.artifacts.verdict import Status, Verdict
 from tunewright.chat.render import Renderer
 from tunewright.errors import DataError, ModelError
+from tunewright.recipe.data_sections import (
+    CustomFilter,
+    Decontaminate,
+    DuplicatesFilter,
+    GeneratedSource,
+    OwnRows,
+    QualityFilter,
+)
 from tunewright.recipe.sections import BfclSource, DataSection, JsonlSource, Split
 from tunewright.stages.data.split import held_out_groups
 from tunewright.stages.data.stage import data
@@ -211,6 +220,118 @@ def test_a_test_question_that_stands_in_train_too_fails_the_gate_and_the_pair_is
     (pair,) = json.loads((tmp_path / "out" / verdict.evidence).read_text())
     assert pair["test_text"] == leaked["prompt"]
     assert pair["train_text"] == leaked["prompt"].upper()
+
+
+# ── filters ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def verdicts(run: RunContext) -> dict[str, Verdict]:
+    return {verdict.name: verdict for verdict in run.verdicts}
+
+
+def sums(path: Path, numbers: range | list[int], **extra: object) -> JsonlSource:
+    rows = [
+        {"id": f"{path.stem}{n}", "prompt": f"What is {n} plus {n * n}, said in words?", "completion": f"{n}.", **extra}
+        for n in numbers
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return JsonlSource(type="jsonl", path=str(path))
+
+
+def test_filters_are_applied_in_their_order_and_what_each_took_is_counted_and_shown(smollm2_folder, tmp_path):
+    source = sums(tmp_path / "a.jsonl", [*range(20), *range(100, 105)])
+    with Path(source.path).open("a") as file:
+        for number, answer in enumerate(["I'm sorry, but I can't help with that.", "9."]):
+            file.write(json.dumps({"id": f"bad{number}", "prompt": f"{number}?", "completion": answer}) + "\n")
+        file.write(json.dumps({"id": "twice", "prompt": "What is 3 plus 9, said in words?", "completion": "3."}) + "\n")
+    filters = (
+        QualityFilter(type="quality", min_question_chars=3),
+        DuplicatesFilter(type="duplicates"),
+        CustomFilter(type="custom", function="kept_below:below_hundred"),
+    )
+    (tmp_path / "kept_below.py").write_text(
+        "def below_hundred(row):\n    return int(row['messages'][0]['content'].split()[2]) < 100 or 'a large number'\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    run = RunContext(quiet=True)
+    try:
+        dataset = data(section(smollm2_folder, source, filters=filters), tmp_path / "out", run)
+    finally:
+        sys.path.remove(str(tmp_path))
+    (count,) = dataset.sources
+    assert (count.read, count.kept) == (28, 20)
+    assert count.dropped == {"question below 3 characters": 2, "duplicate": 1, "a large number": 5}
+    steps = json.loads((tmp_path / "out" / "filters.json").read_text())
+    assert [(step["filter"], step["rows_in"], step["rows_kept"]) for step in steps] == [
+        ("quality", 28, 26),
+        ("duplicates", 26, 25),
+        ("custom", 25, 20),
+    ]
+    assert steps[1]["examples"][0]["id"] == "twice"
+    assert verdicts(run)["filters_kept_most"].status is Status.PASSED
+
+
+def test_a_filter_that_takes_most_rows_warns_and_one_that_takes_all_is_an_error(smollm2_folder, tmp_path):
+    source = sums(tmp_path / "a.jsonl", range(15))
+    run = RunContext(quiet=True)
+    strict = QualityFilter(type="quality", min_question_chars=35)
+    data(section(smollm2_folder, source, filters=(strict,), test=2), tmp_path / "out", run)
+    assert verdicts(run)["filters_kept_most"].status is Status.WARNED
+    with pytest.raises(DataError, match="no row is left: quality took 15"):
+        nothing = QualityFilter(type="quality", min_question_chars=500)
+        data(section(smollm2_folder, source, filters=(nothing,)), tmp_path / "none", RunContext(quiet=True))
+
+
+# ── decontamination ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_rows_of_evaluation_files_in_train_fail_the_gate_or_are_removed_when_asked(smollm2_folder, tmp_path):
+    source = sums(tmp_path / "a.jsonl", range(30))
+    held = tmp_path / "held.csv"
+    held.write_text('prompt,completion\n"WHAT is 7 plus 49 said in words",7.\nSomething else altogether here?,Yes\n')
+    run = RunContext(quiet=True)
+    apart = Decontaminate(against=(str(held),))
+    data(section(smollm2_folder, source, decontaminate=apart, test=3), tmp_path / "out", run)
+    verdict = verdicts(run)["decontaminated"]
+    assert verdict.status is Status.FAILED
+    assert "1 of 5 evaluation rows" in verdict.measured
+    (pair,) = json.loads((tmp_path / "out" / "overlaps.json").read_text())
+    assert (pair["train_id"], pair["test_set"]) == ("a7", str(held))
+
+    run = RunContext(quiet=True)
+    removing = Decontaminate(against=(str(held),), action="remove")
+    dataset = data(section(smollm2_folder, source, decontaminate=removing, test=3), tmp_path / "removed", run)
+    assert verdicts(run)["decontaminated"].status is Status.PASSED
+    assert dataset.sources[0].dropped == {"gives an evaluation row away": 1}
+    assert "a7" not in {row.id for row in dataset.part("train")}
+    assert (tmp_path / "removed" / "overlaps.json").is_file()
+
+
+def test_rows_of_another_stage_are_compared_both_ways(smollm2_folder, tmp_path):
+    quiet = RunContext(quiet=True)
+    first = data(section(smollm2_folder, sums(tmp_path / "a.jsonl", range(30)), test=5), tmp_path / "1", quiet)
+    second = section(smollm2_folder, sums(tmp_path / "b.jsonl", range(20, 60)), test=5)
+    clean = section(smollm2_folder, sums(tmp_path / "c.jsonl", range(60, 90)), test=5)
+    for stage, leaks in ((second, True), (clean, False)):
+        for given in ({"held_out": {"a.test": first.part("test")}}, {"trained_on": {"a.train": first.part("train")}}):
+            run = RunContext(quiet=True)
+            data(stage, tmp_path / f"2-{leaks}-{next(iter(given))}", run, **given)
+            assert (verdicts(run)["decontaminated"].status is Status.FAILED) is leaks
+
+
+def test_rows_that_a_suite_brings_are_compared_too(smollm2_folder, tmp_path):
+    pytest.importorskip("reasoning_gym")
+    puzzles = {"tasks": ["chain_sum", "leg_counting"]}
+    source = GeneratedSource(type="generated", function="reasoning-gym", options=puzzles, rows=20, seed=1)
+    same = OwnRows(suite="reasoning-gym", options={**puzzles, "rows": 10}, seed=1)
+    other = OwnRows(suite="reasoning-gym", options={**puzzles, "rows": 10}, seed=1000)
+    for suite, status in ((same, Status.FAILED), (other, Status.PASSED)):
+        run = RunContext(quiet=True)
+        data(section(smollm2_folder, source, suites=(suite,), test=4), tmp_path / f"out-{suite.seed}", run)
+        assert verdicts(run)["decontaminated"].status is status, verdicts(run)["decontaminated"]
+
+
+# ── split ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_whole_groups_are_held_out_and_the_seed_decides_which():

@@ -3,6 +3,7 @@
 adapter/        adapter_model.safetensors and adapter_config.json, as PEFT reads them
 metrics.jsonl   one line a logged step: the source of truth for curves
 tb/             the same as TensorBoard events
+dev.jsonl       loss and score of the dev rows, where the section has `dev:`; dev_answers.jsonl: the last answers
 checkpoints/    what a killed run resumes from; removed when the stage is done
 """
 
@@ -35,6 +36,11 @@ class Trained(Artifact):
     first_loss: float
     last_loss: float
     """mean of the first and of the last tenth of the steps"""
+    stopped: str = ""
+    """why training ended before its last step, and what was kept; empty for a whole training"""
+    matrices: int = 0
+    still_matrices: int = 0
+    """B matrices of the adapter, and those of them that are 0 as they began"""
 
     @property
     def adapter(self) -> Path:
@@ -48,6 +54,11 @@ class Trained(Artifact):
         tokens (so far), tokens_per_second, seconds (so far).
         """
         return [row for _, row in read_jsonl(self.folder / "metrics.jsonl")]
+
+    def dev(self) -> list[dict[str, Any]]:
+        """Return the lines of dev.jsonl: step, loss, metric, rows, score, low, high; none without dev rows."""
+        path = self.folder / "dev.jsonl"
+        return [row for _, row in read_jsonl(path)] if path.is_file() else []
 
 
 @dataclass(frozen=True)

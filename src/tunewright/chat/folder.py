@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from tunewright.chat.messages import is_unicode
 from tunewright.errors import ModelError
 
 NO_TEMPLATE_FIX = "a base model needs a template: add chat_template.jinja to the folder, or use the instruct model"
@@ -35,8 +36,12 @@ class TokenizerFolder:
     context_length: int | None
 
 
-def read_folder(folder: Path) -> TokenizerFolder:
+def read_folder(folder: Path, default_template: str | None = None) -> TokenizerFolder:
     """Read the tokenizer folder `folder`.
+
+    Args:
+        folder: where the files lie.
+        default_template: what stands for a chat template where there is none; None: then it is an error.
 
     Raises:
         ModelError: no tokenizer.json, a broken file, or no chat template; says what to add.
@@ -50,7 +55,7 @@ def read_folder(folder: Path) -> TokenizerFolder:
     return TokenizerFolder(
         path=folder,
         tokenizer=tokenizer,
-        template=_read_template(folder, tokenizer_config),
+        template=_read_template(folder, tokenizer_config, default_template),
         special_tokens=special,
         stop_token_ids=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
         served_stop_ids=tuple(_id_list(generation.get("eos_token_id")) or _id_list(config.get("eos_token_id"))),
@@ -68,7 +73,9 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
         )  # fmt: skip
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain `Exception` for a file it cannot read
+    except BaseException as error:  # plain `Exception` for a file it cannot read, and a panic of its Rust code
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelError(f"not a tokenizer: {error}", where=str(path), fix="download the file again") from None
     tokenizer.no_truncation()  # some files carry a cut or a padding from their training; rows are never cut here
     tokenizer.no_padding()
@@ -80,7 +87,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # broken JSON or not UTF-8
+    except (ValueError, RecursionError) as error:  # broken JSON, not UTF-8, or nested too deep
         raise ModelError(f"broken JSON: {error}", where=str(path), fix="download the file again") from None
     if not isinstance(value, dict):
         raise ModelError(f"a JSON {type(value).__name__}", where=str(path), expected="a JSON object")
@@ -92,12 +99,12 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
     found = {}
     for name, value in config.items():
         text = value.get("content") if isinstance(value, dict) else value
-        if name.endswith("_token") and isinstance(text, str):
+        if name.endswith("_token") and isinstance(text, str) and is_unicode(text):
             found[name] = text
     return found
 
 
-def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
+def _read_template(folder: Path, tokenizer_config: dict[str, Any], default: str | None) -> str:
     file = folder / "chat_template.jinja"  # where both are there, the file wins, as in transformers
     if file.is_file():
         try:
@@ -108,6 +115,8 @@ def _read_template(folder: Path, tokenizer_config: dict[str, Any]) -> str:
     if isinstance(template, list):
         template = _default_template(template, folder)
     if not isinstance(template, str):
+        if default is not None:
+            return default
         raise ModelError("the model has no chat template", where=str(folder), fix=NO_TEMPLATE_FIX)
     return template
 
@@ -130,13 +139,13 @@ def _id_of(tokenizer: Tokenizer, token: str | None) -> int | None:
 
 def _id_list(value: Any) -> list[int]:
     items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
+    return [item for item in items if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**31]
 
 
 def _context_length(config: dict[str, Any]) -> int | None:
     inner = config.get("text_config")  # where models that also see images keep it
     for part in (config, inner if isinstance(inner, dict) else {}):
         length = part.get("max_position_embeddings")
-        if isinstance(length, int):
+        if isinstance(length, int) and 0 < length < 2**53:
             return length
     return None

@@ -39,7 +39,8 @@ def around_answer(template: ChatTemplate, *then: Mapping[str, Any]) -> tuple[str
 def stop_token_ids(template: ChatTemplate, codec: Codec, known: Sequence[int]) -> tuple[int, ...]:
     """Return the tokens that end an answer: the `known` ones; if the template writes none of them, its last too."""
     _, after = around_answer(template)
-    written = [token for token in codec.encode(after)[0] if token in codec.added]
+    # Gemma's tokenizer lists the line break among its added tokens: it closes no turn.
+    written = [token for token in codec.encode(after)[0] if codec.added.get(token, "").strip()]
     if set(written) & set(known) or not written:
         return tuple(known)
     return (*known, written[-1])

@@ -78,7 +78,7 @@ def target_of(text: str, section: EvaluateSection) -> Target:
         return _endpoint(text, section)
     model = find_model(text)
     identity = model_identity(model.base)
-    trained = _adapter(model, identity) if model.adapter else None
+    trained = adapter_of(model, identity) if model.adapter else None
     changed = section.model_copy(update={"model": model.base})
     return Target(changed, trained, f"{identity} + {trained.adapter_sha256}" if trained else identity)
 
@@ -95,7 +95,12 @@ def _endpoint(text: str, section: EvaluateSection) -> Target:
     return Target(changed, None, text)
 
 
-def _adapter(model: FoundModel, identity: str) -> Adapter:
+def adapter_of(model: FoundModel, identity: str) -> Adapter:
+    """Return the adapter of `model` as stages take it; `identity` is that of its base.
+
+    Raises:
+        DataError: there are no weights in its folder.
+    """
     from tunewright.artifacts.checkpoint import Adapter
     from tunewright.artifacts.fingerprint import sha256_file
 

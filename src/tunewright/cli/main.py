@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunewright import __version__
-from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, Stopped, TunewrightError, UserError
+from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, Stopped, TunewrightError, UserError, printable
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, the shell's convention
 PROGRAM = "tw"
+# What a path may be by the user's own doing; a file that is not there is told where it is looked for.
+_UNREADABLE = {
+    errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.EROFS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,15 @@ VERBS = {
     "init": Verb("tunewright.cli.init:init", "write a new, commented recipe"),
     "check": Verb("tunewright.cli.check:check", "find what is wrong with a recipe before anything is spent"),
     "lint": Verb("tunewright.cli.lint:lint", "hold a chat template, and rows, against the model's tokenizer"),
+    "estimate": Verb("tunewright.cli.estimate:estimate", "say what training takes: memory, hours, USD"),
+    "bench": Verb("tunewright.cli.bench:bench", "measure on this machine: is training fast enough to work with?"),
     "run": Verb("tunewright.cli.run:run", "run a recipe; what is done already is reused"),
     "finetune": Verb("tunewright.cli.finetune:finetune", "model and data in, tuned model and proof out"),
     "data": Verb("tunewright.cli.data:data", "look at rows, filter, join, split, sample and compare them"),
+    "probe": Verb("tunewright.cli.probe:probe", "is a model the base, or the assistant, that it is said to be"),
     "show": Verb("tunewright.cli.show:show", "show what a run made: stages, rows, answers"),
     "report": Verb("tunewright.cli.report:report", "write a run's report as one HTML file"),
+    "checklist": Verb("tunewright.cli.checklist:checklist", "show what a run still lacks before its model is used"),
     "eval": Verb("tunewright.cli.eval:eval", "score models with a suite, side by side, without a recipe"),
     "compare": Verb("tunewright.cli.compare:compare", "compare scored runs, paired by row"),
     "power": Verb("tunewright.cli.power:power", "plan an evaluation: what so many rows show"),
@@ -53,6 +61,7 @@ VERBS = {
         "tunewright.cli.entropy:entropy", "show what a model doubts, token by token; or base against tuned"
     ),
     "journal": Verb("tunewright.cli.journal:journal", "list all runs: what was expected, what came out"),
+    "faults": Verb("tunewright.cli.faults:faults", "plant known faults in sound projects: which are caught, and where"),
     "schema": Verb("tunewright.cli.schema:schema", "print the JSON Schema of recipes"),
 }
 
@@ -134,6 +143,10 @@ def _guarded(call: Callable[[], int], args: list[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             raise  # what runs writes names its file: this is stdout
+        if isinstance(error, OSError) and error.errno in _UNREADABLE and error.filename is not None:
+            told = UserError(f"cannot be read or written ({error.strerror})", where=str(error.filename)[:300])
+            _print_error(told, as_json)
+            return told.exit_code
         return _print_bug(error, as_json)
 
 
@@ -142,7 +155,7 @@ def _print_error(error: TunewrightError, as_json: bool) -> None:
         _print_json(error.as_json())
     else:
         lead = "\n" if isinstance(error, Stopped) else ""  # the terminal shows ^C in this line
-        print(lead + error.render(), file=sys.stderr)
+        print(lead + printable(error.render()), file=sys.stderr)  # ids and names of a file may hold what it obeys
 
 
 def _print_bug(error: Exception, as_json: bool) -> int:

@@ -12,7 +12,8 @@ NAME = "better_than_baseline"
 def better_than_baseline(test: PairedTest, require: Require | None) -> Verdict:
     """Judge the main metric.
 
-    With `require`: FAILED unless the difference reaches `better_by` and is significant. Without: FAILED only when the
+    With `require`: FAILED (WARNED with `on_fail: warn`) unless the difference reaches `better_by` and is significant.
+    Without: FAILED only when the
     candidate is shown to be worse, WARNED when nothing is shown.
     """
     measured = (
@@ -30,6 +31,7 @@ def better_than_baseline(test: PairedTest, require: Require | None) -> Verdict:
             bound=f"better by at least {100 * require.better_by:.1f} points, and significant",
             remedy=_remedy(test),
             evidence="comparison.json",
+            warn=require.on_fail == "warn",
         )
     status = {"better": Status.PASSED, "worse": Status.FAILED, "not shown": Status.WARNED}[test.verdict]
     return Verdict(

@@ -35,8 +35,8 @@ def decontaminated(overlaps: Sequence[Overlap], test_rows: int, *, other_tasks: 
         not overlaps,
         measured=f"{len(given_away)} of {test_rows} evaluation rows stand in train{_pairs(overlaps)}{same_words}",
         bound=f"0 ({_IN_WORDS})",
-        remedy="remove these train rows (`tw data prune` with `duplicates` and `near_duplicates` before the split), or "
-        "give rows that belong together one `group`",
+        remedy="remove these train rows (`decontaminate: {action: remove}`), or give rows that belong together "
+        "one `group`",
         evidence=evidence if overlaps else "",
     )
 

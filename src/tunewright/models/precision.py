@@ -16,12 +16,13 @@ def resolve_precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Precisi
     So `auto` asks the CPU's flags, which do not change between two attempts of one run as a timing would.
     """
     if wanted == "auto":
-        return "bfloat16" if _has_cuda() or cpu_has_bfloat16() else "float32"
+        return "bfloat16" if has_cuda() or cpu_has_bfloat16() else "float32"
     return wanted
 
 
 @cache
-def _has_cuda() -> bool:
+def has_cuda() -> bool:
+    """True where NVIDIA's driver runs."""
     return Path("/proc/driver/nvidia/version").is_file()
 
 

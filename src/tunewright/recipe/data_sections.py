@@ -1,11 +1,11 @@
-"""The parts of a `data` section: files as sources, filters, and what the rows are compared with.
+"""The parts of a `data` section: sources, filters, and what the rows are compared with.
 
 Filters are applied in the order in which they are written. Each says in its string what it takes.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,6 +38,37 @@ class CsvSource(Part):
 
     type: Literal["csv"]
     path: str = Field(description="the file, taken from the folder of the recipe")
+    columns: Columns = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
+
+
+class PackageSource(Part):
+    """Rows from a file inside an installed package, which is read and never imported."""
+
+    type: Literal["package"]
+    package: str = Field(pattern=r"^[\w.-]+$", description="the name it is installed by: `bfcl-eval`")
+    file: str = Field(description="the file, as the package names it: `bfcl_eval/data/rows.jsonl`; by its ending")
+    columns: Columns = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
+
+
+class GeneratedSource(Part):
+    """Rows that a function makes: yours, or the puzzles of reasoning-gym (extra `eval`)."""
+
+    type: Literal["generated"]
+    function: str = Field(
+        pattern=r"^[\w.]+:[\w.]+$|^reasoning-gym$",
+        description="`module:name`, called as name(seed=…, **options), gives records; or `reasoning-gym`",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="what the function is told; reasoning-gym: {tasks: [chain_sum]}"
+    )
+    rows: int = Field(ge=1, description="take so many; the function may give more")
+    seed: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="seed of the rows, far from an evaluation's: reasoning-gym makes row i of seed s as row 0 of s + i",
+    )
     columns: Columns = Field(default_factory=dict, description=COLUMNS_HELP)
     format: FormatName = Field(default="auto", description=FORMAT_HELP)
 
@@ -149,10 +180,21 @@ Filter = Annotated[
 ]
 
 
-class Decontaminate(Part):
-    """What training rows are compared with, beside the test rows of the same stage."""
+class OwnRows(Part):
+    """An evaluation whose suite brings its own rows."""
 
-    against: tuple[str, ...] = Field(default=(), description="further files of evaluation rows, in any format")
+    suite: str = Field(description="as in `evaluate`")
+    options: dict[str, Any] = Field(default_factory=dict, description="as in `evaluate`")
+    limit: int | None = Field(default=None, ge=1, description="as in `evaluate`")
+    seed: int = Field(default=0, ge=0, description="as in `evaluate`")
+
+
+class Decontaminate(Part):
+    """What training rows are compared with, beside the test rows and all evaluation sets of the recipe."""
+
+    against: tuple[str, ...] = Field(
+        default=(), description="further files of evaluation rows, in any format, taken from the folder of the recipe"
+    )
     action: Literal["fail", "remove"] = Field(
         default="fail", description="fail shows the pairs and stops; remove takes the training rows, and counts them"
     )

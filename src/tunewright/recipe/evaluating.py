@@ -1,4 +1,4 @@
-"""Which fields of an `evaluate` section go together."""
+"""Which fields of an `evaluate` section go together, and of its `require`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunewright.recipe.clashes import Clash
 
 if TYPE_CHECKING:
-    from tunewright.recipe.sections import EvaluateSection
+    from tunewright.recipe.sections import Decision, EvaluateSection
 
 _WANTS = {"openai": "endpoint", "server": "server"}
 
@@ -28,3 +28,12 @@ def clashes(section: EvaluateSection) -> Iterator[Clash]:
             yield Clash(field, seen, f"no `{field}`, or `backend: {backend}`", ("backend", backend))
     if section.backend == "openai" and section.endpoint is None:
         yield Clash("backend", "the backend is openai, and `endpoint` does not say whom to ask", "`endpoint`")
+
+
+def decision_clashes(require: Decision) -> Iterator[Clash]:
+    """Yield what is wrong between the bounds of a decision point."""
+    if require.above is None and require.below is None:
+        yield Clash("above", "a decision point without a bound decides nothing", "`above`, `below`, or both")
+    if require.above is not None and require.below is not None and require.above >= require.below:
+        seen = f"`above` is {require.above:g} and `below` is {require.below:g}: no score is both"
+        yield Clash("below", seen, f"a number above {require.above:g}")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from tunewright.errors import RecipeProblem
 from tunewright.models.find import ALIASES, may_be_model
@@ -203,35 +203,51 @@ def _plain_model(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _source_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
-    """Check the files of `jsonl` sources, and write their paths anew: from the current folder, or absolute."""
-    sources = draft.raw.get("sources")
-    for index, source in enumerate(sources if isinstance(sources, list) else []):
-        if not isinstance(source, dict) or source.get("type") != "jsonl" or not isinstance(source.get("path"), str):
-            continue
-        file = os.path.normpath(os.path.abspath(recipe.folder / source["path"]))
+FILE_SOURCES: Final = {"jsonl": "a JSON-lines file", "parquet": "a Parquet file", "csv": "a CSV or TSV file"}
+
+
+def _row_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
+    """Check the files that rows are read from, and write their paths anew: from the current folder, or absolute."""
+    if draft.kind != "data":
+        return
+    for holder, key, inner, what in _named_files(draft.raw):
+        file = os.path.normpath(os.path.abspath(recipe.folder / holder[key]))
         seen = _why_no_source(file)
         if not seen:
-            source["path"] = from_here(file)
+            holder[key] = from_here(file)
             continue
         yield recipe.problem(
             draft,
-            ("sources", index, "path"),
+            inner,
             f"the file `{from_here(file)}` {seen}",
-            suggestion=_neighbour(Path(file), source["path"]),
-            expected="a JSON-lines file; its path is taken from the folder of the recipe",
+            suggestion=_neighbour(Path(file), holder[key]),
+            expected=f"{what}; its path is taken from the folder of the recipe",
         )
+
+
+def _named_files(raw: dict[str, Any]) -> Iterator[tuple[Any, Any, KeyPath, str]]:
+    """Yield what holds a path, its key there, its place in the stage, and what the file should be."""
+    sources, apart = raw.get("sources"), raw.get("decontaminate")
+    for index, source in enumerate(sources if isinstance(sources, list) else []):
+        if isinstance(source, dict) and source.get("type") in FILE_SOURCES and isinstance(source.get("path"), str):
+            yield source, "path", ("sources", index, "path"), FILE_SOURCES[source["type"]]
+    against = apart.get("against") if isinstance(apart, dict) else None
+    for index, path in enumerate(against if isinstance(against, list) else []):
+        if isinstance(path, str):
+            yield against, index, ("decontaminate", "against", index), "a file of evaluation rows"
 
 
 def _suite_file(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
     """Check that a suite is one: built in, a file, or `module:name`; write a file's path anew, as for sources."""
-    suite = draft.raw.get("suite")
-    if draft.kind != "evaluate" or not isinstance(suite, str) or suite in METRICS or ":" in suite:
+    where: KeyPath = ("dev", "suite") if draft.kind == "sft" else ("suite",)
+    holder = draft.raw.get("dev") if draft.kind == "sft" else draft.raw
+    suite = holder.get("suite") if isinstance(holder, dict) and draft.kind in ("evaluate", "sft") else None
+    if not isinstance(holder, dict) or not isinstance(suite, str) or suite in METRICS or ":" in suite:
         return
     if not suite.endswith((".yaml", ".yml")):
         yield recipe.problem(
             draft,
-            ("suite",),
+            where,
             f"there is no suite `{suite}`",
             suggestion=nearest(suite, METRICS),
             expected=f"one of {', '.join(METRICS)}; a .yaml file from the folder of the recipe; or module:name",
@@ -240,11 +256,11 @@ def _suite_file(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
     file = os.path.normpath(os.path.abspath(recipe.folder / suite))
     seen = _why_no_source(file)
     if not seen:
-        draft.raw["suite"] = from_here(file)
+        holder["suite"] = from_here(file)
         return
     yield recipe.problem(
         draft,
-        ("suite",),
+        where,
         f"the file `{from_here(file)}` {seen}",
         suggestion=_neighbour(Path(file), suite),
         expected="a suite's file; its path is taken from the folder of the recipe",
@@ -356,7 +372,7 @@ def _two_sides(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
             expected="two different `evaluate` stages",
             example=EXAMPLES["compare"],
         )
-    suites = [_suite(baseline, draft, recipe), _suite(candidate, draft, recipe)]
+    suites = [_suite(name, recipe.above(draft)) for name in (baseline, candidate)]
     if None not in suites and suites[0] != suites[1]:
         yield recipe.problem(
             draft,
@@ -366,28 +382,30 @@ def _two_sides(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
         )
 
 
-def _suite(name: Any, draft: Draft, recipe: Draftings) -> str | None:
+def _suite(name: Any, among: list[Draft]) -> str | None:
     """Return the suite of the `evaluate` stage called `name`, or None where that is a matter of another rule."""
-    stage = next((stage for stage in recipe.above(draft) if stage.id == name and stage.kind == "evaluate"), None)
+    stage = next((stage for stage in among if stage.id == name and stage.kind == "evaluate"), None)
     suite = stage.raw.get("suite") if stage else None
     return suite if isinstance(suite, str) and suite in METRICS else None
 
 
-def _has_fixed_metrics(name: Any, draft: Draft, recipe: Draftings) -> bool:
+def _has_fixed_metrics(name: Any, among: list[Draft]) -> bool:
     """True if the metrics of that `evaluate` stage are those of its suite's table; options may change them."""
-    stage = next((stage for stage in recipe.above(draft) if stage.id == name), None)
-    suite = _suite(name, draft, recipe)
+    stage = next((stage for stage in among if stage.id == name), None)
+    suite = _suite(name, among)
     return suite is not None and bool(METRICS[suite]) and not (stage and stage.raw.get("options"))
 
 
 def _metric(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
-    """The metric that is required is one that the candidate's suite measures."""
-    require = draft.raw.get("require") if draft.kind == "compare" else None
+    """The metric that is required is one that the suite measures: its own, or the candidate's."""
+    require = draft.raw.get("require")
     metric = require.get("metric") if isinstance(require, dict) else None
-    suite = _suite(draft.raw.get("candidate"), draft, recipe)
+    scored = draft.raw.get("candidate") if draft.kind == "compare" else draft.id
+    among = [*recipe.above(draft), draft]
+    suite = _suite(scored, among)
     if suite is None or not isinstance(metric, str) or metric in METRICS[suite]:
         return
-    if not _has_fixed_metrics(draft.raw.get("candidate"), draft, recipe):
+    if not _has_fixed_metrics(scored, among):
         return
     yield recipe.problem(
         draft,
@@ -395,7 +413,7 @@ def _metric(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
         f"`{metric}` is no metric of the suite {suite}",
         suggestion=nearest(metric, METRICS[suite]),
         expected="one of " + ", ".join(METRICS[suite]),
-        example=EXAMPLES["compare.require"],
+        example=EXAMPLES[f"{draft.kind}.require"],
     )
 
 
@@ -403,7 +421,7 @@ RULES: tuple[Rule, ...] = (
     _unique_id,
     _references,
     _plain_model,
-    _source_files,
+    _row_files,
     _suite_file,
     _own_rows,
     _length,

@@ -17,7 +17,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunewright.recipe.clashes import refuse
+from tunewright.recipe.data_sections import (
+    COLUMNS_HELP,
+    FORMAT_HELP,
+    CsvSource,
+    Decontaminate,
+    Filter,
+    FormatName,
+    GeneratedSource,
+    OwnRows,
+    PackageSource,
+    ParquetSource,
+)
 from tunewright.recipe.evaluating import clashes as evaluate_clashes
+from tunewright.recipe.evaluating import decision_clashes
 from tunewright.recipe.weighting import KINDS, clashes, defaults
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
@@ -85,24 +98,28 @@ class JsonlSource(Section):
 
     type: Literal["jsonl"]
     path: str = Field(description="the file, taken from the folder of the recipe")
-    columns: dict[str, str] = Field(
-        default_factory=dict,
-        description="where a field stands when it has another name: {messages: conversation}, {prompt: question}",
-    )
+    columns: dict[str, str] = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
 
 
 class HubSource(Section):
-    """Rows from a data set on the Hugging Face hub, or a local folder in the same layout."""
+    """Rows from a data set on the Hugging Face hub, streamed, or a local folder in the same layout."""
 
     type: Literal["hub"]
     name: str = Field(description="the data set: `owner/name`, or a local folder")
     config: str | None = Field(default=None, description="its configuration, when it has several")
     part: str = Field(default="train", description="its split")
-    revision: str | None = Field(default=None, description="branch, tag or commit; a commit makes it reproducible")
-    columns: dict[str, str] = Field(default_factory=dict, description="as for `jsonl`")
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit; a run reads, and records, the commit that it then is"
+    )
+    columns: dict[str, str] = Field(default_factory=dict, description=COLUMNS_HELP)
+    format: FormatName = Field(default="auto", description=FORMAT_HELP)
 
 
-Source = Annotated[BfclSource | JsonlSource | HubSource, Field(discriminator="type")]
+Source = Annotated[
+    BfclSource | JsonlSource | ParquetSource | CsvSource | HubSource | PackageSource | GeneratedSource,
+    Field(discriminator="type"),
+]
 
 
 class Split(Section):
@@ -116,13 +133,18 @@ class Split(Section):
 
 
 class DataSection(StageSection):
-    """Read rows, render and measure them, drop what does not fit, split by group."""
+    """Read rows, filter them, render and measure them, drop what does not fit, split by group, compare the parts."""
 
     model: str | None = Field(
         default=None, description="whose tokenizer measures the rows; default: the recipe's model"
     )
     seed: int | None = Field(default=None, ge=0, description="seed of the split; default: the recipe's")
     sources: tuple[Source, ...] = Field(min_length=1, description="where rows come from, read in this order")
+    filters: tuple[Filter, ...] = Field(default=(), description="what takes or changes rows, in this order")
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="who reads and filters: processes of this machine, or a Ray cluster (extra `ray`); the same rows",
+    )
     split: Split = Field(default=Split(), description="how rows are held out for evaluation")
     max_tokens: int | None = Field(
         default=None, ge=16, description="longest row, prompt and answer together; default: the model's context"
@@ -130,6 +152,38 @@ class DataSection(StageSection):
     overlong: Literal["error", "drop"] = Field(
         default="error", description="what to do with longer rows: stop, or drop and count them. They are never cut"
     )
+    decontaminate: Decontaminate = Field(
+        default=Decontaminate(), description="what train is compared with, and what happens to rows that give it away"
+    )
+    held_out: tuple[RowsRef, ...] | None = Field(
+        default=None,
+        description="rows of stages above that train is compared with; default: what the recipe evaluates",
+    )
+    trained_on: tuple[RowsRef, ...] | None = Field(
+        default=None,
+        description="rows of stages above that test is compared with; default: what the recipe trains on",
+    )
+    suites: tuple[OwnRows, ...] | None = Field(
+        default=None, description="suites with rows of their own to compare with; default: those of the recipe"
+    )
+
+
+# ── probe ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ProbeSection(StageSection):
+    """Find out whether a model is the base, or the assistant, that it is said to be, before anything is trained."""
+
+    model: ModelOrAdapterRef | None = Field(
+        default=None, description="an earlier `sft` stage, or any model; default: the recipe's model"
+    )
+    expect: Literal["base", "instruct"] | None = Field(
+        default=None, description="what it should be: the run stops where it is something else; default: only measure"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
+    )
+    seed: int | None = Field(default=None, ge=0, description="seed of the unconditioned samples")
 
 
 # ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,6 +256,24 @@ class ManagedServer(Section):
     concurrency: int = Field(default=8, ge=1, le=512, description="requests at a time")
 
 
+class Decision(Section):
+    """What a score must be for the run to go on."""
+
+    metric: str | None = Field(default=None, description="a metric of the suite; default: its main one")
+    above: float | None = Field(
+        default=None, description="the score must be at least this: `above: 0.6` after training"
+    )
+    below: float | None = Field(
+        default=None, description="the score must be below this: `below: 0.35`, a base that has something to learn"
+    )
+    on_fail: Literal["stop", "warn"] = Field(default="stop", description="what to do where it is not")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Decision:
+        refuse(decision_clashes(self))
+        return self
+
+
 class EvaluateSection(StageSection):
     """Let a model answer rows, and score the answers with a suite; or score how probable given answers are."""
 
@@ -242,6 +314,7 @@ class EvaluateSection(StageSection):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="arithmetic; auto takes bfloat16 only where the hardware really has it"
     )
+    require: Decision | None = Field(default=None, description="a decision point: go on only with such a score")
     most_unscored: float = Field(
         default=0.01, ge=0, le=1, description="share of answers that may come without a score before the stage fails"
     )
@@ -404,6 +477,23 @@ class EntropyConfig(Section):
         return KINDS[self.type].gives == "mask"
 
 
+class Dev(Section):
+    """Rows of training that are held out of it, answered and scored while it runs: is the loss learning the task?"""
+
+    suite: str = Field(pattern=r"\S", description="how answers are scored: as for `evaluate`")
+    options: dict[str, Any] = Field(default_factory=dict, description="what the suite can be told, by its own names")
+    limit: int = Field(default=20, ge=1, description="so many rows, of groups that are then not trained on")
+    every: int | None = Field(
+        default=None, ge=1, description="steps between measurements; default: a quarter of them. Step 0 is measured too"
+    )
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, le=131072, description="longest answer, in tokens; default: the suite's, or 128"
+    )
+    on_fail: Literal["stop", "warn"] = Field(
+        default="stop", description="what to do where the loss falls and the score stays at the floor"
+    )
+
+
 class SftSection(StageSection):
     """Supervised fine-tuning of LoRA adapters; the loss covers the assistant's tokens and their end-of-turn."""
 
@@ -414,6 +504,9 @@ class SftSection(StageSection):
     epochs: float | None = Field(default=None, gt=0, description="passes over the rows; give steps or epochs")
     batch_size: int = Field(default=8, ge=1, description="rows in one forward pass")
     gradient_accumulation: int = Field(default=1, ge=1, description="forward passes in one optimizer step")
+    gradient_checkpointing: bool = Field(
+        default=False, description="keep less for the backward pass and compute it again: less memory, a third slower"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="shape after the warm-up")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
@@ -433,6 +526,7 @@ class SftSection(StageSection):
     trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...] = Field(
         default=(), description="send the metrics there too; metrics.jsonl and TensorBoard are always written"
     )
+    dev: Dev | None = Field(default=None, description="score a few held-out training rows while it trains")
 
 
 # ── compare ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -447,6 +541,7 @@ class Require(Section):
         ge=0,
         description="least difference to the baseline (0.1 is ten points); and it must be significant",
     )
+    on_fail: Literal["stop", "warn"] = Field(default="stop", description="what to do where it is not")
 
 
 class CompareSection(StageSection):
@@ -464,6 +559,7 @@ class CompareSection(StageSection):
 
 SECTIONS: dict[str, type[StageSection]] = {
     "check": CheckSection,
+    "probe": ProbeSection,
     "data": DataSection,
     "evaluate": EvaluateSection,
     "dry_run": DryRunSection,
@@ -473,6 +569,7 @@ SECTIONS: dict[str, type[StageSection]] = {
 
 MAKES: dict[str, str] = {
     "check": "verdict",
+    "probe": "verdict",
     "data": "rows",
     "evaluate": "scores",
     "dry_run": "verdict",
@@ -485,11 +582,16 @@ PARTS: dict[str, tuple[str, ...]] = {"data": ("train", "test")}
 EXAMPLES: dict[str, str] = {
     "recipe": "recipe: my-first-run",
     "model": "model: smollm2-135m-instruct",
+    "budget": "budget: {hours: 2, usd: 5}",
     "stages": "stages:\n  - data: {sources: [{type: jsonl, path: rows.jsonl}]}",
+    "probe": "- probe: {expect: base}",
     "data": "- data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 150}}",
+    "data.filters": "filters: [{type: quality}, {type: duplicates}]",
+    "data.decontaminate": "decontaminate: {against: [held_out.csv]}",
     "evaluate": "- evaluate: {id: before, suite: tool-calls, rows: data.test}",
     "evaluate.endpoint": "endpoint: {url: http://127.0.0.1:8000/v1, model: my-model}",
     "evaluate.server": "server: {kind: llama.cpp}",
+    "evaluate.require": "require: {metric: args_exact, below: 0.35}",
     "evaluate.template_kwargs": "template_kwargs: {enable_thinking: false}",
     "check": "- check: {}",
     "check.serving": "serving: [http://127.0.0.1:8000/v1, my-model.Q8_0.gguf]",
@@ -497,9 +599,20 @@ EXAMPLES: dict[str, str] = {
     "sft": "- sft: {rows: data.train, steps: 60, learning_rate: 1e-3}",
     "compare": "- compare: {baseline: before, candidate: after}",
     "sft.weighting": "weighting: {type: linear, floor: 0.1}",
+    "sft.dev": "dev: {suite: tool-calls, limit: 20}",
     "sft.learning_rate": "learning_rate: 1e-3",
     "compare.require": "require: {metric: args_exact, better_by: 0.1}",
 }
+
+
+class Budget(Section):
+    """What a run may take: what does not fit is refused, what overruns is stopped, and what is done is kept."""
+
+    hours: float | None = Field(default=None, gt=0, description="working time of all stages")
+    usd: float | None = Field(default=None, gt=0, description="that time at the price of the machine")
+    usd_per_hour: float | None = Field(
+        default=None, gt=0, description="what the machine costs; default: the secure price of its GPU in the catalogue"
+    )
 
 
 class Header(Section):
@@ -509,6 +622,7 @@ class Header(Section):
     hypothesis: str = Field(default="", description="what you expect and why; it opens the journal of every run")
     seed: int = Field(default=7, ge=0, description="seed of everything that is random")
     model: str = Field(description="alias, folder, GGUF file or hub id")
+    budget: Budget | None = Field(default=None, description="hours and USD that a run may take; none: no limit")
 
 
 class Recipe(Header):

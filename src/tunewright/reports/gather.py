@@ -18,6 +18,7 @@ from tunewright.artifacts.checkpoint import Trained
 from tunewright.artifacts.comparison import Comparison, PairedTest
 from tunewright.artifacts.dataset import Dataset
 from tunewright.artifacts.fingerprint import differing_fields
+from tunewright.artifacts.probed import Probed
 from tunewright.artifacts.record import Record, read_record
 from tunewright.artifacts.rundir import ARTIFACTS, RunFolder, runs_of
 from tunewright.artifacts.scores import Scores
@@ -122,6 +123,11 @@ class Story:
     def datasets(self) -> dict[str, Dataset]:
         """Finished `data` stages by id."""
         return self._of(Dataset)
+
+    @cached_property
+    def probed(self) -> dict[str, Probed]:
+        """Finished `probe` stages by id."""
+        return self._of(Probed)
 
     @cached_property
     def scores(self) -> dict[str, Scores]:

@@ -18,8 +18,10 @@ from tunewright.artifacts.scores import MetricSummary, Scores
 from tunewright.artifacts.verdict import Status
 from tunewright.errors import DataError
 from tunewright.reports import answers, charts, words
+from tunewright.reports.checklist import items_of
 from tunewright.reports.differences import answering, changed, matrix
 from tunewright.reports.gather import Story
+from tunewright.reports.probed import probed
 from tunewright.reports.samples import read_samples, stretches
 from tunewright.reports.uncertainty import uncertainty
 
@@ -70,8 +72,10 @@ Builder = Callable[[Story], "dict[str, Any] | str"]
 
 
 def build_parts(story: Story) -> list[Part]:
-    """Return every part of the page, in order."""
-    return [_part(ident, title, build, story) for ident, title, build in PARTS]
+    """Return every part of the page, in order; a part of OPTIONAL only where the recipe has its stage."""
+    kinds = {stage.kind for stage in story.stages}
+    optional = [part for kind, part in OPTIONAL.items() if kind in kinds]
+    return [_part(ident, title, build, story) for ident, title, build in (PARTS[0], *optional, *PARTS[1:])]
 
 
 def _part(ident: str, title: str, build: Builder, story: Story) -> Part:
@@ -320,6 +324,10 @@ def _gates(story: Story) -> dict[str, Any] | str:
     return {"judged": [*story.not_passed, *rest], "allowed": story.state.get("allowed") or []}
 
 
+def _checklist(story: Story) -> dict[str, Any] | str:
+    return {"checked": items_of(story)} if story.scores else "no `evaluate` stage of this run is done"
+
+
 def _provenance(story: Story) -> dict[str, Any] | str:
     record = story.newest
     if record is None:
@@ -370,7 +378,11 @@ PARTS: tuple[tuple[str, str, Builder], ...] = (
     ("data", "Data", _data),
     ("answering", "How the answers were made", answering),
     ("gates", "Gates", _gates),
+    ("checklist", "Before it is used", _checklist),
     ("provenance", "Provenance", _provenance),
     ("cost", "Cost", _cost),
 )
 """in the order of the page"""
+
+OPTIONAL: dict[str, tuple[str, str, Builder]] = {"probe": ("probed", "What the model was before", probed)}
+"""stage kind -> a part that stands behind the first"""

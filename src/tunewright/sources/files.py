@@ -29,9 +29,11 @@ def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[
 
 
 def read_file(
-    path: Path, columns: Mapping[str, str] | None = None, *, form: str = "auto", format: str = "auto"
+    path: Path, columns: Mapping[str, str] | None = None, *, form: str = "auto", format: str = "auto", name: str = ""
 ) -> Iterator[ChatRow | Dropped]:
     """Yield the rows of a file, in its order, and what stands for a row that is too large to be rendered.
+
+    `name` is the source that its rows name, where that is not the path.
 
     Raises:
         DataError: no such file, no row in it, a broken record, two rows with one id; names file and line.
@@ -39,8 +41,9 @@ def read_file(
     numbers: dict[str, int] = {}
     for where, number, record in read_records(path, form):
         row = to_row(
-            record, where=where, fallback_id=f"{path.stem}-{number}", source=str(path), columns=columns, format=format
-        )
+            record, where=where, fallback_id=f"{path.stem}-{number}", source=name or str(path), columns=columns,
+            format=format,
+        )  # fmt: skip
         if row.id in numbers:
             raise DataError(
                 f"id {row.id!r} stands in line {numbers[row.id]} too", where=where,

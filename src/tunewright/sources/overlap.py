@@ -11,11 +11,12 @@
 Two things keep clean data silent. Runs of words that stand in many evaluation rows are their template, not their
 question, and do not count; a row with fewer than five other runs is judged by its exact words alone. And two rows are
 different tasks, even where the user says the same, if their answers call different functions, or one calls and the
-other was offered tools and does not.
+other was offered tools and does not; or if their answers differ and their formulas do: 7 + 4 is not 7 - 4.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ TEMPLATE_ROWS: Final = 3
 TEMPLATE_SHARE: Final = 0.02
 """A run of words in more evaluation rows than this (whichever is more) is a template's."""
 SHOWN_CHARS: Final = 240
+_OPERATOR: Final = re.compile(r"(?<=[\d)])\s{0,9}([-+*/^%<>=]{1,3})\s{0,9}(?=[\d(])")
+"""Between numbers, so that hyphens and bullets are none."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class _Asked:
     called: frozenset[str]
     answer: str
     json_words: list[str] | None
+    operators: list[str]
     num_runs: dict[int, int] = field(default_factory=dict)
     """words in a run -> how many runs count, for an evaluation row that has enough of them"""
     template_runs: int = 0
@@ -158,6 +162,7 @@ def _asked(row: ChatRow) -> _Asked:
         called,
         spoken(row.answer).strip().lower(),
         words(with_canonical_json(text)) if has_json else None,
+        _OPERATOR.findall(text),
     )
 
 
@@ -166,6 +171,8 @@ def _runs(listed: list[str], size: int) -> set[str]:
 
 
 def _same_task(train: _Asked, test: _Asked) -> bool:
+    if train.operators != test.operators and train.answer != test.answer:
+        return False
     if train.called and test.called:
         return bool(train.called & test.called)
     if train.called or test.called:  # text may be the call in another form, unless tools were there and none was called

@@ -8,14 +8,18 @@ from pathlib import Path
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.fingerprint import sha256_file
 from tunewright.errors import DataError
-from tunewright.recipe.data_sections import CsvSource, ParquetSource
-from tunewright.recipe.sections import BfclSource, HubSource, JsonlSource
+from tunewright.recipe.data_sections import CsvSource, GeneratedSource, PackageSource, ParquetSource
+from tunewright.recipe.sections import BfclSource, DataSection, HubSource, JsonlSource
 from tunewright.sources.bfcl import PACKAGE, installed_version, read_bfcl
 from tunewright.sources.dropped import Dropped
 from tunewright.sources.files import read_file
+from tunewright.sources.filters.build import filter_identities
+from tunewright.sources.generated import generated_identity, read_generated
 from tunewright.sources.hub import hub_identity, read_hub
+from tunewright.sources.package import file_of, package_identity
 
-AnySource = BfclSource | JsonlSource | ParquetSource | CsvSource | HubSource
+FileSource = JsonlSource | ParquetSource | CsvSource
+AnySource = BfclSource | FileSource | HubSource | PackageSource | GeneratedSource
 
 
 def read_source(source: AnySource) -> Iterator[ChatRow | Dropped]:
@@ -27,12 +31,14 @@ def read_source(source: AnySource) -> Iterator[ChatRow | Dropped]:
     match source:
         case BfclSource():
             return read_bfcl(source.categories)
-        case JsonlSource():
-            return read_file(Path(source.path), source.columns, form="jsonl")
-        case ParquetSource() | CsvSource():
+        case JsonlSource() | ParquetSource() | CsvSource():
             return read_file(Path(source.path), source.columns, form=source.type, format=source.format)
         case HubSource():
             return read_hub(source)
+        case PackageSource():
+            return read_file(file_of(source), source.columns, format=source.format, name=source_name(source))
+        case GeneratedSource():
+            return read_generated(source)
 
 
 def source_name(source: AnySource) -> str:
@@ -44,6 +50,10 @@ def source_name(source: AnySource) -> str:
             return str(Path(source.path))
         case HubSource():
             return source.name
+        case PackageSource():
+            return f"{source.package}/{source.file}"
+        case GeneratedSource():
+            return source.function
 
 
 def source_identity(source: AnySource) -> str:
@@ -61,6 +71,23 @@ def source_identity(source: AnySource) -> str:
             return file_identity(Path(source.path))
         case HubSource():
             return hub_identity(source)
+        case PackageSource():
+            return package_identity(source)
+        case GeneratedSource():
+            return generated_identity(source)
+
+
+def data_identities(section: DataSection) -> dict[str, str]:
+    """Return what a `data` section is known by beside its settings: its sources, code of filters, evaluation files.
+
+    Raises:
+        DataError: a file is not there. UserError: a function is not. EnvironmentProblem: a package is not installed.
+    """
+    sources = {f"sources.{number}": source_identity(source) for number, source in enumerate(section.sources)}
+    files = {
+        f"against.{number}": file_identity(Path(path)) for number, path in enumerate(section.decontaminate.against)
+    }
+    return sources | filter_identities(section.filters) | files
 
 
 def file_identity(path: Path) -> str:
@@ -70,5 +97,5 @@ def file_identity(path: Path) -> str:
         DataError: no such file.
     """
     if not path.is_file():
-        raise DataError("no such file", where=str(path), fix="check `path:` of the source")
+        raise DataError("no such file", where=str(path), fix="check the path in the recipe")
     return sha256_file(path)

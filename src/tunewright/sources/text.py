@@ -41,6 +41,8 @@ def calls_of(message: Message) -> list[tuple[str, Any]]:
 
 def spoken(message: Message) -> str:
     """Return what a message says, its tool calls as JSON below its text."""
+    if "tool_calls" not in message and isinstance(text := message.get("content"), str):
+        return text
     lines = [content_of(message), *(f"{name} {canonical(arguments)}" for name, arguments in calls_of(message))]
     return "\n".join(line for line in lines if line)
 

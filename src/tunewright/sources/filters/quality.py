@@ -89,7 +89,8 @@ def is_refusal(answer: str) -> bool:
 def repetition(text: str) -> float:
     """Return the share of words in runs of ten that were there before, in [0, 1]; 0 for less than 50 words."""
     listed = text.split()
-    if len(listed) < LEAST_WORDS:
+    # a run that was there before is ten words that were there before
+    if len(listed) < LEAST_WORDS or len(listed) - len(set(listed)) < RUN_WORDS:
         return 0.0
     runs = list(zip(*(listed[start:] for start in range(RUN_WORDS)), strict=False))
     if len(set(runs)) == len(runs):

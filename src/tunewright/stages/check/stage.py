@@ -1,12 +1,11 @@
 """Stage `check`: everything that can be known before a run is paid for, in one place and in seconds.
 
 reads    the whole recipe, its models' tokenizers and embeddings, the first rows of its sources; running servers that
-         the section names
+         the section names; rows that stages above have made, for the cost of training on them
 writes   check.json with every measurement, and the verdicts of all parts
 
-It stands where it likes: planning hands it the recipe, so it needs no other stage, and rows that were made above. `tw check RECIPE`
-calls the same function. A part is one function that gives verdicts and notes its measurements; `check` calls them in
-turn.
+It stands where it likes: planning hands it the recipe, so it needs no other stage. `tw check RECIPE` calls the same
+function. A part is one function from the recipe to verdicts; `check` calls them in turn.
 """
 
 from __future__ import annotations
@@ -29,7 +28,9 @@ from tunewright.models.find import tokenizer_folder
 from tunewright.recipe.sections import CheckSection, DataSection, EvaluateSection, Recipe, SftSection
 from tunewright.sources.filters.build import build_filter
 from tunewright.sources.read import AnySource, read_source
+from tunewright.stages.check.drill import check_stack
 from tunewright.stages.check.labels import Limits, judge_rows
+from tunewright.stages.check.money import check_money
 from tunewright.stages.check.parity import judge_parity
 from tunewright.stages.check.template import EMBEDDINGS, judge_template
 
@@ -53,14 +54,17 @@ def check(
         EnvironmentProblem: a server that `serving` names does not answer.
     """
     began, measured = time.perf_counter(), dict[str, Any]()
-    run.judge(*check_format(recipe, section, measured))
-    write_json(make_folder(out) / "check.json", measured)
-    trainings = measured["format"]
+    make_folder(out)
+    verdicts = [*check_format(recipe, section, measured), *check_stack(recipe), *check_money(recipe, rows or {})]
+    run.judge(*verdicts)
+    measured["verdicts"] = [verdict.model_dump(mode="json") for verdict in verdicts]
+    write_json(out / "check.json", measured)
+    entries = measured["format"]
     return Checked(
         folder=out,
-        rows=sum(entry["rows"] for one in trainings for entry in one.get("labels", ())),
-        prompts_sha256=next((one["prompts_sha256"] for one in trainings if "prompts_sha256" in one), ""),
-        views=tuple(dict.fromkeys(entry["name"] for one in trainings for entry in one.get("parity", ()))),
+        rows=sum(source["rows"] for one in entries for source in one.get("labels", ())),
+        prompts_sha256=next((one["prompts_sha256"] for one in entries if "prompts_sha256" in one), ""),
+        views=tuple(dict.fromkeys(view["name"] for one in entries for view in one.get("parity", ()))),
         seconds=time.perf_counter() - began,
     )
 
@@ -140,7 +144,7 @@ def _rows(data: DataSection, limit: int) -> Iterator[ChatRow]:
 
 def _filtered(source: AnySource, data: DataSection) -> Iterator[ChatRow]:
     rows = (row for row in read_source(source) if isinstance(row, ChatRow))
-    for one in getattr(data, "filters", ()):
+    for one in data.filters:
         row_filter = build_filter(one)
         rows = (row for row in row_filter(rows) if isinstance(row, ChatRow))
     return rows

@@ -7,15 +7,19 @@ CSV, which cannot be cut without reading, the records go out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.files import MAX_LINE_BYTES
 from tunewright.errors import DataError
 from tunewright.sources.records import file_form, read_records
 
+_DECODER: Final = json.JSONDecoder()
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 CHUNK_BYTES: Final = 1 << 20
 CHUNK_RECORDS: Final = 1000
 
@@ -24,32 +28,90 @@ Placed = tuple[str, int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where records come from, and how they become rows."""
+
+    path: str
+    """the file, or what people call the source"""
+    source: str = ""
+    """what rows name as their source; default: what the record says, or the path"""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    format: str = "auto"
+    ours: bool = False
+    """the records are rows already, as this package writes them"""
+
+    @cached_property
+    def stem(self) -> str:
+        """What the ids of rows begin with that have none."""
+        return Path(self.path).stem
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """A piece of one file. Exactly one of `lines` and `records` is there; `first` is the number of the first line."""
+    """A piece of one source. Exactly one of `lines` and `records` is there; `first` is the number of the first line."""
 
     index: int
-    path: str
+    origin: Origin
     first: int
     num_bytes: int
     lines: bytes | None = None
     records: tuple[Placed, ...] = ()
 
 
-def read_chunks(paths: Sequence[Path]) -> Iterator[Chunk]:
+Piece = tuple[int, int, bytes | None, tuple[Placed, ...]]
+"""number of the first line, bytes, lines, records"""
+
+
+def read_chunks(
+    paths: Sequence[Path], columns: Mapping[str, str] | None = None, format: str = "auto"
+) -> Iterator[Chunk]:
     """Yield the files in pieces, in order. The same files give the same pieces.
 
     Raises:
         DataError: a file is not there, of no known ending, or has a line that is too long.
     """
+    files = ((Origin(str(path), columns=columns or {}, format=format), file_form(path)) for path in paths)
+    return numbered((origin, pieces_of(Path(origin.path), form)) for origin, form in files)
+
+
+def numbered(sources: Iterable[tuple[Origin, Iterator[Piece]]]) -> Iterator[Chunk]:
+    """Yield the pieces of several sources as chunks, numbered through."""
     index = 0
-    for path in paths:
-        pieces = _line_chunks(path) if file_form(path) == "jsonl" else _record_chunks(path)
+    for origin, pieces in sources:
         for first, num_bytes, lines, records in pieces:
-            yield Chunk(index, str(path), first, num_bytes, lines, records)
+            yield Chunk(index, origin, first, num_bytes, lines, records)
             index += 1
 
 
-def _line_chunks(path: Path) -> Iterator[tuple[int, int, bytes, tuple[Placed, ...]]]:
+def pieces_of(path: Path, form: str) -> Iterator[Piece]:
+    """Yield a file in pieces, read as `form`: jsonl, parquet or csv.
+
+    Raises:
+        DataError: the file is not there, or has a line that is too long.
+    """
+    return _line_pieces(path) if form == "jsonl" else _record_pieces(read_records(path, form))
+
+
+def pieces_of_rows(rows: Iterable[ChatRow]) -> Iterator[Piece]:
+    """Yield rows in pieces, each of CHUNK_BYTES or a little more."""
+    first, held, size = 1, list[bytes](), 0
+    for row in rows:
+        held.append(line_of(row))
+        size += len(held[-1])
+        if size >= CHUNK_BYTES:
+            yield first, size, b"".join(held).removesuffix(b"\n"), ()
+            first, held, size = first + len(held), [], 0
+    if held:
+        yield first, size, b"".join(held).removesuffix(b"\n"), ()
+
+
+def line_of(row: ChatRow) -> bytes:
+    """Return a row as a line of a file: without `tools` where it has none."""
+    value = {key: item for key, item in vars(row).items() if key != "tools" or item is not None}
+    return (_ENCODER.encode(value) + "\n").encode()
+
+
+def _line_pieces(path: Path) -> Iterator[Piece]:
     if not path.is_file():
         raise DataError("no such file", where=str(path), fix="check the path; it is taken from the current folder")
     number, rest = 1, b""
@@ -68,9 +130,9 @@ def _line_chunks(path: Path) -> Iterator[tuple[int, int, bytes, tuple[Placed, ..
         yield number, len(rest), rest, ()
 
 
-def _record_chunks(path: Path) -> Iterator[tuple[int, int, None, tuple[Placed, ...]]]:
+def _record_pieces(records: Iterable[Placed]) -> Iterator[Piece]:
     held: list[Placed] = []
-    for placed in read_records(path):
+    for placed in records:
         held.append(placed)
         if len(held) == CHUNK_RECORDS:
             yield held[0][1], 0, None, tuple(held)
@@ -90,13 +152,13 @@ def records_of(chunk: Chunk) -> Iterator[Placed]:
         return
     for number, raw in enumerate(chunk.lines.split(b"\n"), chunk.first):
         if raw.strip():
-            where = f"{chunk.path}:{number}"
+            where = f"{chunk.origin.path}:{number}"
             yield where, number, _parse(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw, where)
 
 
 def _parse(raw: bytes, where: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(raw)
+        value = _DECODER.decode(raw.decode())
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8: byte {raw[error.start]:#04x}", where=where, fix="save it as UTF-8") from None
     except (ValueError, RecursionError) as error:

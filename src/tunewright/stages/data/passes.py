@@ -22,7 +22,7 @@ from tunewright.sources.filters.duplicates import Bands
 from tunewright.sources.filters.protocol import excerpt
 from tunewright.sources.text import whole
 from tunewright.stages.data.alike import ENTRY, Entries, Partitions, Rows, SignatureFile, find_alike
-from tunewright.stages.data.chunks import Chunk
+from tunewright.stages.data.chunks import Chunk, Origin
 from tunewright.stages.data.sieve import EXAMPLES, Segment, place_of
 
 
@@ -32,6 +32,8 @@ class Removals:
 
     count: int
     examples: list[dict[str, str]]
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    """their numbers"""
 
 
 @dataclass
@@ -71,12 +73,17 @@ class Pass:
         """Yield the counts of every chunk."""
         return (read_json(place.with_suffix(".json")) for _, _, place in self.places())
 
+    def sources(self) -> list[str]:
+        """Return the source of every chunk."""
+        return [str(counts["source"]) for counts in self.counts()]
+
     def total(self, name: str) -> int:
         """Return the sum of one count."""
         return sum(int(counts[name]) for counts in self.counts())
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield what stays, a chunk for each chunk, so that the next pass cuts the rows at the same places."""
+        sources = self.sources()
         for index, (begin, num, place) in enumerate(self.places()):
             path = place.with_suffix(".jsonl")
             held = path.read_bytes().removesuffix(b"\n")
@@ -85,7 +92,7 @@ class Pass:
                 held = b"\n".join(
                     line for line, goes in zip(lines, self.gone[begin : begin + num], strict=True) if not goes
                 )
-            yield Chunk(index, str(path), 1, len(held), held)
+            yield Chunk(index, Origin(str(path), source=sources[index], ours=True), 1, len(held), held)
 
     def row(self, number: int) -> ChatRow:
         """Return one row."""
@@ -99,7 +106,7 @@ class Pass:
         self.gone[rows] = True
         order = np.argsort(rows)[:EXAMPLES]
         examples = [self._example(int(rows[n]), int(like[n]), told[n] if told else "") for n in order]
-        return Removals(len(rows), examples)
+        return Removals(len(rows), examples, rows)
 
     def _example(self, number: int, like: int, told: str) -> dict[str, str]:
         row = self.row(number)
@@ -121,8 +128,8 @@ def check_ids(done: Pass) -> None:
         if len(rows):
             later, earlier = done.row(int(rows[0])), done.row(int(first[0]))
             raise DataError(
-                f"id {later.id!r} stands in two rows", where=f"{earlier.source} and {later.source}",
-                expected="unique ids", fix="mend the ids, or leave the column out: lines are numbered then",
+                f"id {later.id!r} stands in {earlier.source} too", where=later.source, expected="unique ids",
+                fix="mend the ids, or leave the column out: lines are numbered then; or name the source once",
             )  # fmt: skip
 
 
@@ -193,4 +200,4 @@ def _without(done: Pass, like: NDArray[np.int32], signatures: SignatureFile) -> 
     shares = (signatures[some] == signatures[like[some]]).mean(axis=1) if len(some) else []
     removed = done.remove(some, like[some], [f", {share:.2f}" for share in shares])
     done.gone[later] = True
-    return Removals(len(later), removed.examples)
+    return Removals(len(later), removed.examples, later)

@@ -13,14 +13,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,10 +30,11 @@ from tunewright.sources.dropped import TOO_LARGE
 from tunewright.sources.filters.build import compares_rows
 from tunewright.sources.filters.duplicates import EXACT, NEAR
 from tunewright.stages.data.chunks import Chunk, read_chunks
+from tunewright.stages.data.engines import LOCAL, taken
 from tunewright.stages.data.passes import Pass, Removals, check_ids, find_exact, find_near
-from tunewright.stages.data.sieve import EXAMPLES, Segment, Sieve, place_of, start, take
+from tunewright.stages.data.sieve import EXAMPLES, Segment, Sieve, place_of
 
-CODE_VERSION: Final = 1
+CODE_VERSION: Final = 2
 
 
 class Example(BaseModel):
@@ -85,6 +84,7 @@ def prune(
     columns: Mapping[str, str] | None = None,
     format: str = "auto",
     processes: int | None = None,
+    engine: str = LOCAL,
 ) -> Pruned:
     """Apply filters to the rows of some files, in order, and write what stays.
 
@@ -95,6 +95,7 @@ def prune(
         columns: as for a source.
         format: as for a source.
         processes: how many; default: one a core that this process may use.
+        engine: local, or ray: the workers of a Ray cluster.
 
     Raises:
         DataError: a record is no row, or two rows have one id; names both. MissingExtra: a filter lacks its library.
@@ -102,20 +103,15 @@ def prune(
     """
     started = time.perf_counter()
     segments = segments_of(filters)
-    work = _work_folder(output, paths, filters, columns or {}, format)
-    for segment in segments:
-        Sieve.of(segment, work, {}, "auto")  # what is missing is told before a row is read
+    work = output.with_name(f".{output.name}.work")
+    settings = {"columns": dict(columns or {}), "format": format}
+    inputs = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths if path.is_file()]
+    keep_or_empty(work, {"inputs": inputs, "filters": [item.model_dump(mode="json") for item in filters], **settings})
+    total = sum(path.stat().st_size for path in paths if path.is_file())
     workers = processes or len(os.sched_getaffinity(0))
-    passes: list[Pass] = []
-    reused = 0
-    for segment in segments:
-        chunks = _inputs(paths, passes)
-        total = sum(path.stat().st_size for path in paths if path.is_file())
-        with task(f"filtering ({', '.join(item.type for item in segment.checks) or 'reading'})", total) as bar:
-            done, found = _sift(chunks, segment, work, dict(columns or {}), format, workers, bar)
-        reused += found
-        passes.append(_compared(Pass.of(work, segment, done)))
-    _refuse_nothing(passes[0], paths)
+    passes, reused = sift_all(read_chunks(paths, columns, format), segments, work, total, workers, engine)
+    if not passes[0].total("read"):
+        raise DataError("no row in it", where=", ".join(map(str, paths)), expected="one JSON object a line")
     with writing(output):
         _write(passes[-1], output)
     result = _result(paths, output, passes, time.perf_counter() - started, reused)
@@ -123,7 +119,7 @@ def prune(
     return result
 
 
-def segments_of(filters: Sequence[Filter]) -> list[Segment]:
+def segments_of(filters: Sequence[Filter], too_large: Literal["drop", "error"] = "drop") -> list[Segment]:
     """Cut a list of filters behind those that compare rows: each segment is one pass over the rows."""
     segments: list[Segment] = []
     rest = list(filters)
@@ -132,41 +128,55 @@ def segments_of(filters: Sequence[Filter]) -> list[Segment]:
         rest = rest[len(checks) :]
         exact = rest.pop(0) if rest and isinstance(rest[0], DuplicatesFilter) else None
         near = rest.pop(0) if rest and isinstance(rest[0], NearDuplicatesFilter) else None
-        segments.append(Segment(len(segments), tuple(checks), exact, near))  # type: ignore[arg-type]  # told apart above
+        segments.append(Segment(len(segments), tuple(checks), exact, near, too_large))  # type: ignore[arg-type]  # told apart
     return segments
 
 
-def _work_folder(
-    output: Path, paths: Sequence[Path], filters: Sequence[Filter], columns: Mapping[str, str], format: str
-) -> Path:
-    """Return the folder for what is done already; one that was made for other rows or filters is emptied."""
-    plan = {
-        "version": CODE_VERSION,
-        "inputs": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths if path.is_file()],
-        "filters": [item.model_dump(mode="json") for item in filters],
-        "columns": dict(columns),
-        "format": format,
-    }
-    mark = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    work = output.with_name(f".{output.name}.work")
+def keep_or_empty(work: Path, plan: Mapping[str, Any]) -> None:
+    """Leave the folder with what is done already, or empty it where that was done for another plan."""
+    mark = hashlib.sha256(json.dumps({"version": CODE_VERSION, **plan}, sort_keys=True).encode()).hexdigest()
     known = work / "plan.json"
     if not (known.is_file() and read_json(known) == mark):
         shutil.rmtree(work, ignore_errors=True)
         make_folder(work)
         write_json(known, mark)
-    return work
 
 
 # ── one pass ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _inputs(paths: Sequence[Path], passes: Sequence[Pass]) -> Iterator[Chunk]:
-    """Yield the chunks of the files, or of what the last pass left."""
-    return read_chunks(paths) if not passes else passes[-1].chunks()
+def sift_all(
+    chunks: Iterator[Chunk], segments: Sequence[Segment], work: Path, total: int, workers: int, engine: str
+) -> tuple[list[Pass], int]:
+    """Let chunks through all segments; return the passes, and how many chunks an earlier attempt had done.
+
+    Args:
+        chunks: of the input; the same ones at every attempt.
+        segments: see `segments_of`.
+        work: the folder where it is done.
+        total: bytes of the input, for the progress.
+        workers: processes, or cores of a Ray that is started for this.
+        engine: local or ray.
+
+    Raises:
+        DataError: a record is no row, or two rows have one id; names both. MissingExtra: a filter lacks its library,
+        or Ray is not installed. UserError: a custom function is not there.
+    """
+    for segment in segments:
+        Sieve.of(segment)  # what is missing is told before a row is read
+    passes: list[Pass] = []
+    reused = 0
+    for segment in segments:
+        with task(f"filtering ({', '.join(item.type for item in segment.checks) or 'reading'})", total) as bar:
+            some = passes[-1].chunks() if passes else chunks
+            done, found = _sift(some, segment, work, workers, engine, bar)
+        reused += found
+        passes.append(_compared(Pass.of(work, segment, done)))
+    return passes, reused
 
 
 def _sift(
-    chunks: Iterator[Chunk], segment: Segment, work: Path, columns: dict[str, str], format: str, workers: int, bar: Task
+    chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int, engine: str, bar: Task
 ) -> tuple[int, int]:
     """Take every chunk that is not done; return how many there are, and how many were done already."""
     counts = {"all": 0, "done": 0}
@@ -180,47 +190,11 @@ def _sift(
             else:
                 yield chunk
 
-    arguments = (segment, work, columns, format)
-    taken = _alone(open_ones(), arguments) if workers == 1 else _shared(open_ones(), arguments, workers)
-    for num_bytes, error in taken:
+    for num_bytes, error in taken(engine, open_ones(), segment, work, workers):
         if error is not None:
             raise error
         bar.advance(num_bytes)
     return counts["all"], counts["done"]
-
-
-def _alone(chunks: Iterator[Chunk], arguments: tuple[Any, ...]) -> Iterator[tuple[int, DataError | None]]:
-    start(*arguments)
-    return map(take, chunks)
-
-
-def _shared(
-    chunks: Iterator[Chunk], arguments: tuple[Any, ...], workers: int
-) -> Iterator[tuple[int, DataError | None]]:
-    """Share chunks among processes. No more than two a process are read ahead: a pool by itself would read all."""
-    room, stopped = threading.Semaphore(2 * workers), threading.Event()
-    failed: list[Exception] = []
-
-    def fed() -> Iterator[Chunk]:  # runs in the pool's thread
-        try:
-            for chunk in chunks:
-                room.acquire()
-                if stopped.is_set():
-                    return
-                yield chunk
-        except Exception as error:  # through the pool it would come back as its text alone
-            failed.append(error)
-
-    with multiprocessing.get_context("spawn").Pool(workers, start, arguments) as pool:
-        try:
-            for answer in pool.imap(take, fed()):
-                room.release()
-                yield answer
-        finally:
-            stopped.set()
-            room.release()  # the pool waits for its thread, and that may wait for room
-    if failed:
-        raise failed[0]
 
 
 def _compared(done: Pass) -> Pass:
@@ -232,11 +206,6 @@ def _compared(done: Pass) -> Pass:
     if done.segment.near is not None:
         done.removals.append(find_near(done))
     return done
-
-
-def _refuse_nothing(first: Pass, paths: Sequence[Path]) -> None:
-    if not first.total("read"):
-        raise DataError("no row in it", where=", ".join(map(str, paths)), expected="one JSON object a line")
 
 
 def _write(last: Pass, output: Path) -> None:
@@ -261,10 +230,15 @@ def _result(paths: Sequence[Path], output: Path, passes: Sequence[Pass], seconds
         rows_read=passes[0].total("read"),
         rows_dropped={TOO_LARGE: dropped} if dropped else {},
         rows_kept=passes[-1].rows_left(),
-        steps=[step for done in passes for step in _steps(done)],
+        steps=steps_of(passes),
         seconds=round(seconds, 3),
         reused_chunks=reused,
     )
+
+
+def steps_of(passes: Sequence[Pass]) -> list[Step]:
+    """Return what each filter did, in order."""
+    return [step for done in passes for step in _steps(done)]
 
 
 def _steps(done: Pass) -> Iterator[Step]:

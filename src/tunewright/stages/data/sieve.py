@@ -12,24 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.artifacts.files import write_json, writing
+from tunewright.artifacts.files import writing
 from tunewright.errors import DataError
 from tunewright.recipe.data_sections import DuplicatesFilter, Filter, NearDuplicatesFilter
-from tunewright.sources.dropped import MAX_ROW_BYTES
+from tunewright.sources.dropped import MAX_ROW_BYTES, unless_too_large
 from tunewright.sources.filters.build import build_check
 from tunewright.sources.filters.duplicates import Bands, digest, signatures_of
 from tunewright.sources.filters.protocol import Check, Removed, excerpt
 from tunewright.sources.formats import to_row
 from tunewright.sources.text import whole
-from tunewright.stages.data.chunks import Chunk, records_of
+from tunewright.stages.data.chunks import Chunk, Origin, line_of, records_of
 
 EXAMPLES: Final = 3
 """of a reason, in a chunk and in the end"""
@@ -43,6 +44,8 @@ class Segment:
     checks: tuple[Filter, ...]
     exact: DuplicatesFilter | None = None
     near: NearDuplicatesFilter | None = None
+    too_large: Literal["drop", "error"] = "drop"
+    """what becomes of a row that is too large to be rendered"""
 
 
 @dataclass
@@ -67,23 +70,19 @@ class Sieve:
     """Takes chunks of one segment. Built once a process."""
 
     segment: Segment
-    work: Path
-    columns: dict[str, str]
-    format: str
     checks: tuple[tuple[str, Check], ...]
 
     @classmethod
-    def of(cls, segment: Segment, work: Path, columns: dict[str, str], format: str) -> Sieve:
+    def of(cls, segment: Segment) -> Sieve:
         """Build the filters.
 
         Raises:
             MissingExtra, UserError: see `build_filter`.
         """
-        checks = tuple((section.type, build_check(section)) for section in segment.checks)
-        return cls(segment, work, columns, format, checks)
+        return cls(segment, tuple((section.type, build_check(section)) for section in segment.checks))
 
-    def take(self, chunk: Chunk) -> None:
-        """Write what stays of a chunk, and its counts.
+    def sift(self, chunk: Chunk) -> dict[str, bytes]:
+        """Return the files that come of a chunk, by their endings: what stays, its keys, and the counts.
 
         Raises:
             DataError: a record that is no row; names its line.
@@ -91,36 +90,33 @@ class Sieve:
         counts = {"read": 0, "dropped": 0}
         tallies = [Tally() for _ in self.checks]
         kept = list(self._kept(chunk, counts, tallies))
-        place = place_of(self.work, self.segment.number, chunk.index)
-        lines = [_line(row) for row in kept]
-        with writing(place):
-            place.with_suffix(".jsonl").write_bytes(b"".join(lines))
-            self._write_keys(place, kept)
-        write_json(
-            place.with_suffix(".json"), {**counts, "kept": len(kept), "steps": [vars(tally) for tally in tallies]}
-        )
+        told = {**counts, "kept": len(kept), "source": chunk.origin.source or chunk.origin.path}
+        return {
+            ".jsonl": b"".join(map(line_of, kept)),
+            **self._keys(kept),
+            ".json": json.dumps({**told, "steps": [vars(tally) for tally in tallies]}).encode(),
+        }
 
     def _kept(self, chunk: Chunk, counts: dict[str, int], tallies: Sequence[Tally]) -> Iterator[ChatRow]:
         may_be_large = chunk.lines is None or chunk.num_bytes > MAX_ROW_BYTES
         for where, number, record in records_of(chunk):
-            row = self._row(chunk, where, number, record)
+            row = _row(chunk.origin, where, number, record)
             if self.segment.number == 0:
                 counts["read"] += 1
-                if may_be_large and len(_line(row)) > MAX_ROW_BYTES:
+                if may_be_large and self._is_too_large(row, where):
                     counts["dropped"] += 1
                     continue
             found = self._checked(row, tallies)
             if found is not None:
                 yield found
 
-    def _row(self, chunk: Chunk, where: str, number: int, record: Any) -> ChatRow:
-        if self.segment.number > 0:
-            return ChatRow.model_construct(**record)
-        stem = Path(chunk.path).stem
-        return to_row(
-            record, where=where, fallback_id=f"{stem}-{number}", source=_source(record, chunk.path),
-            columns=self.columns, format=self.format,
-        )  # fmt: skip
+    def _is_too_large(self, row: ChatRow, where: str) -> bool:
+        found = unless_too_large(row, where)
+        if isinstance(found, ChatRow):
+            return False
+        if self.segment.too_large == "error" and found.error is not None:
+            raise found.error
+        return True
 
     def _checked(self, row: ChatRow, tallies: Sequence[Tally]) -> ChatRow | None:
         for (_, check), tally in zip(self.checks, tallies, strict=True):
@@ -133,18 +129,26 @@ class Sieve:
             row = found
         return row
 
-    def _write_keys(self, place: Path, rows: Sequence[ChatRow]) -> None:
+    def _keys(self, rows: Sequence[ChatRow]) -> dict[str, bytes]:
+        found = {}
         if self.segment.number == 0:
-            digests = (hashlib.blake2b(row.id.encode(), digest_size=16).digest() for row in rows)
-            place.with_suffix(".ids").write_bytes(b"".join(digests))
+            found[".ids"] = b"".join(hashlib.blake2b(row.id.encode(), digest_size=16).digest() for row in rows)
         if (exact := self.segment.exact) is not None:
-            place.with_suffix(".exact").write_bytes(b"".join(digest(row, exact.of) for row in rows))
+            found[".exact"] = b"".join(digest(row, exact.of) for row in rows)
         if (near := self.segment.near) is not None and rows:
             signatures = signatures_of(rows, near)
-            signatures.tofile(place.with_suffix(".sig"))
-            Bands.of(near.threshold, near.permutations).keys(signatures).astype(np.uint64).tofile(
-                place.with_suffix(".keys")
-            )
+            found[".sig"] = signatures.tobytes()
+            found[".keys"] = Bands.of(near.threshold, near.permutations).keys(signatures).astype(np.uint64).tobytes()
+        return found
+
+
+def _row(origin: Origin, where: str, number: int, record: Any) -> ChatRow:
+    if origin.ours:
+        return ChatRow.model_construct(**record)
+    return to_row(
+        record, where=where, fallback_id=f"{origin.stem}-{number}",
+        source=origin.source or _source(record, origin.path), columns=origin.columns, format=origin.format,
+    )  # fmt: skip
 
 
 def place_of(work: Path, segment: int, index: int) -> Path:
@@ -158,34 +162,56 @@ def _source(record: Any, path: str) -> str:
     return told if isinstance(told, str) and told else path
 
 
-def _line(row: ChatRow) -> bytes:
-    value = {key: item for key, item in vars(row).items() if key != "tools" or item is not None}
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def write(work: Path, segment: int, index: int, files: Mapping[str, bytes]) -> None:
+    """Write what comes of a chunk; the counts last, by rename: they say that it is done."""
+    place = place_of(work, segment, index)
+    with writing(place):
+        for ending, content in files.items():
+            if ending != ".json":
+                place.with_suffix(ending).write_bytes(content)
+        part = place.with_suffix(".json.part")
+        part.write_bytes(files[".json"])
+        os.replace(part, place.with_suffix(".json"))
 
 
 # ── in a process of its own ─────────────────────────────────────────────────────────────────────────────────────────
 
-_sieve: Sieve | None = None
+_work: Path | None = None
+_sieves: dict[Segment, Sieve] = {}
 
 
-def start(segment: Segment, work: Path, columns: dict[str, str], format: str) -> None:
-    """Build the filters of this process."""
-    import os
+def start(segment: Segment, work: Path) -> None:
+    """Build the filters of this process, and say where it writes."""
+    global _work
+    _work = work
+    _sieve(segment)
 
+
+def _sieve(segment: Segment) -> Sieve:
     os.environ.setdefault("RAYON_NUM_THREADS", "1")  # rensa's threads: the processes share the cores already
-    global _sieve
-    _sieve = Sieve.of(segment, work, columns, format)
+    if segment not in _sieves:
+        _sieves.clear()
+        _sieves[segment] = Sieve.of(segment)
+    return _sieves[segment]
 
 
 def take(chunk: Chunk) -> tuple[int, DataError | None]:
-    """Take one chunk; return its bytes, and what was wrong with it."""
-    if _sieve is None:
+    """Take one chunk of the segment that the process was started for; return its bytes, and what was wrong with it."""
+    if _work is None:
         raise RuntimeError("this process was not started")
+    (segment,) = _sieves
+    index, files, error = sift(chunk, segment)
+    if error is None:
+        write(_work, segment.number, index, files)
+    return chunk.num_bytes, error
+
+
+def sift(chunk: Chunk, segment: Segment) -> tuple[int, dict[str, bytes], DataError | None]:
+    """Take one chunk; return its number, the files that come of it, and what was wrong with it."""
     try:
-        _sieve.take(chunk)
+        return chunk.index, _sieve(segment).sift(chunk), None
     except DataError as error:
-        return chunk.num_bytes, _Carried.of(error)
-    return chunk.num_bytes, None
+        return chunk.index, {}, _Carried.of(error)
 
 
 class _Carried(DataError):

@@ -1,20 +1,21 @@
-"""Stage `data`: read rows, render and measure them, refuse or drop what does not fit, split by group.
+"""Stage `data`: read rows, filter, render and measure them, refuse or drop what does not fit, split by group.
 
-reads    the sources of the section; the tokenizer of its model
+reads    the sources of the section; the tokenizer of its model; the evaluation rows that train is compared with
 writes   train.jsonl, test.jsonl, samples.json (three train rows as pieces with their mask, for reports), and the
          verdicts rows_left, groups_disjoint, answers_end_with_end_of_turn, every_row_trains, decontaminated; where the
-         last is not PASSED, overlaps.json with the pairs
+         last is not PASSED, overlaps.json with the pairs; where there are filters, filters.json and the verdict
+         filters_kept_most
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunewright.artifacts.context import RunContext
-from tunewright.artifacts.dataset import ChatRow, Dataset, SourceCount
+from tunewright.artifacts.dataset import ChatRow, Dataset, Rows, SourceCount
 from tunewright.artifacts.files import make_folder, write_json, write_jsonl
 from tunewright.chat.render import Renderer
 from tunewright.chat.show import marked_rows
@@ -22,41 +23,59 @@ from tunewright.errors import DataError, ModelError
 from tunewright.gates.rows import answers_end_with_end_of_turn, every_row_trains, groups_disjoint, rows_left
 from tunewright.models.find import tokenizer_folder
 from tunewright.progress import task
-from tunewright.recipe.data_sections import Decontaminate
 from tunewright.recipe.sections import DataSection
-from tunewright.sources.dropped import Dropped
-from tunewright.sources.read import read_source, source_name
-from tunewright.stages.data.decontamination import GIVEN_AWAY, compare_with_evaluation
+from tunewright.stages.data.decontamination import GIVEN_AWAY, EvaluationSets, compare_with_evaluation
+from tunewright.stages.data.filtering import as_json, read_filtered
 from tunewright.stages.data.measure import MeasuredRow, measure, token_stats
 from tunewright.stages.data.split import held_out_groups
 
-CODE_VERSION = 3
+CODE_VERSION = 4
+FILTERS = "filters.json"
 OVERLONG = "longer than max_tokens"
 NUM_SAMPLES = 3
 
 
-def data(section: DataSection, out: Path, run: RunContext) -> Dataset:
+def data(
+    section: DataSection,
+    out: Path,
+    run: RunContext,
+    held_out: Mapping[str, Rows] | None = None,
+    trained_on: Mapping[str, Rows] | None = None,
+) -> Dataset:
     """Make train and test rows from the sources of `section`.
 
     Rows keep the order of their sources. A row is never cut: it fits, or it is dropped and counted, or the stage stops.
 
+    Args:
+        section: the recipe's `data:` block.
+        out: folder of this stage.
+        run: takes the verdicts.
+        held_out: name -> rows that are evaluated, and that train must not give away.
+        trained_on: name -> rows that are trained on beside these, and must not give the test rows away.
+
     Raises:
-        DataError: a row is wrong or too long, two rows have one id, or the test split is larger than the data.
+        DataError: a row is wrong or too long, two rows have one id, the test split is larger than the data, or nothing
+            is left to split.
         ModelError: no model named, its template refuses a row or gives no exact mask.
+        UserError, MissingExtra: a filter, a function or a suite is not there, or lacks its library.
     """
     renderer = Renderer.from_folder(tokenizer_folder(_model(section)))
-    rows, dropped = _read(section)
-    fitting, overlong = _fit(_measured(rows, renderer), _limit(section, renderer), section.overlong)
-    held_out = held_out_groups([item.row.group for item in fitting], section.split.test, section.seed or 0)
-    train = [item for item in fitting if item.row.group not in held_out]
-    test = [item for item in fitting if item.row.group in held_out]
-    found = compare_with_evaluation([item.row for item in train], [item.row for item in test], Decontaminate())
+    sets = EvaluationSets(section, held_out or {}, trained_on or {})
+    read = read_filtered(section, make_folder(out))
+    fitting, overlong = _fit(_measured(read.rows, renderer), _limit(section, renderer), section.overlong)
+    test_groups = held_out_groups([item.row.group for item in fitting], section.split.test, section.seed or 0)
+    train = [item for item in fitting if item.row.group not in test_groups]
+    test = [item for item in fitting if item.row.group in test_groups]
+    found = compare_with_evaluation([item.row for item in train], [item.row for item in test], sets)
     train, given_away = _without(train, found.removed)
     kept = [item for item in fitting if item.row.id not in found.removed]
-    counts = _counts(kept, [*dropped, *overlong, *given_away])
-    _write(make_folder(out), train, test, renderer)
+    counts = _counts(kept, [*read.dropped, *overlong, *given_away])
+    _write(out, train, test, renderer)
     _judge(run, train, test, counts, renderer)
     run.judge(found.verdict(out))
+    if read.steps:
+        write_json(out / FILTERS, as_json(read.steps))
+        run.judge(read.verdict())
     return Dataset(
         folder=out,
         train_rows=len(train),
@@ -73,31 +92,6 @@ def _model(section: DataSection) -> str:
     if section.model is None:
         raise ModelError("no model is named, so rows cannot be measured", where="data.model", fix="give `model:`")
     return section.model
-
-
-def _read(section: DataSection) -> tuple[list[ChatRow], list[tuple[str, str]]]:
-    """Return the rows of all sources in order, and (source, reason) of each row they left out."""
-    rows: dict[str, ChatRow] = {}
-    dropped = []
-    for source in section.sources:
-        for item in read_source(source):
-            if isinstance(item, Dropped):
-                if item.error is not None and section.overlong == "error":
-                    raise item.error
-                dropped.append((source_name(source), item.reason))
-            else:
-                _add_unique(rows, item)
-    return list(rows.values()), dropped
-
-
-def _add_unique(rows: dict[str, ChatRow], row: ChatRow) -> None:
-    """Add a row whose id no other source has: scores are paired by id."""
-    if row.id in rows:
-        raise DataError(
-            f"id {row.id!r} stands in {rows[row.id].source} too", where=row.source, expected="unique ids",
-            fix="give the rows an `id` of their own, or name the source once",
-        )  # fmt: skip
-    rows[row.id] = row
 
 
 def _measured(rows: Sequence[ChatRow], renderer: Renderer) -> list[MeasuredRow]:

@@ -73,6 +73,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self.tokens = kept[-1]["tokens"] if kept else 0
         self.seconds = kept[-1]["seconds"] if kept else 0.0
         self.began = self.last = time.perf_counter()
+        self.stopped_at: int | None = None
+        """the step whose loss or gradient was no number: training ends there"""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Write one line for a logged step."""
@@ -88,6 +90,12 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self.tokens, self.last = row["tokens"], now
         self.log.append([row])
         self._write_events(row)
+        if row["loss"] is None or row.get("grad_norm", 0.0) is None:
+            self.stopped_at = state.global_step
+            control.should_training_stop, control.should_save = (
+                True,
+                False,
+            )  # what is lost is not saved over what is not
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the step of the selector and move the bar; log at every checkpoint, so that no sum reaches past it."""

@@ -10,6 +10,7 @@ on either head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,6 +108,24 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
         if self._output_head is None:
             return self._loss_of_trl_head(model, inputs, num_items_in_batch)
         return self._loss_of_fused_head(model, inputs, num_items_in_batch)
+
+    def mean_nll(self, examples: Sequence[dict[str, list[Any]]]) -> float:
+        """Return mean -log p of the trained tokens of `examples`, each weight 1; training is not touched by it."""
+        kept = (self.selector, self.meter, self._total_train_tokens, dict(self._metrics["train"]), self.model.training)
+        self.selector, self.meter = Selector(self.weighting), EntropyMeter()
+        self.model.eval()
+        size = self.args.per_device_train_batch_size
+        try:
+            with torch.no_grad():
+                for at in range(0, len(examples), size):
+                    batch = self.data_collator([dict(example) for example in examples[at : at + size]])
+                    self.compute_loss(self.model, self._prepare_inputs(batch))
+            return float(self.meter.result()["nll"])
+        finally:
+            self.selector, self.meter, self._total_train_tokens, metrics, training = kept
+            self._metrics["train"].clear()
+            self._metrics["train"].update(metrics)
+            self.model.train(training)
 
     def _loss_of_fused_head(self, model: Any, inputs: dict[str, Any], num_items: Tensor | int | None) -> Tensor:
         assert self._output_head is not None
@@ -236,7 +255,8 @@ def _config(section: SftSection, steps: int, out: Path, precision: Precision) ->
         adam_beta2=ADAM_BETA2,
         bf16=precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
+        gradient_checkpointing=section.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         seed=section.seed or 0,
         train_sampling_strategy="sequential",
         shuffle_dataset=False,

@@ -1,0 +1,82 @@
+"""What a trial found: the forward passes that a section of training plans, and what a few real steps of it took.
+
+`stages/sft/trial.py` makes it, as one JSON document on stdout; `stages/check/money.py` judges it.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Batch(BaseModel):
+    """One forward pass."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tokens: int
+    """that pass through the model: of packed rows a shared start counts once, of padded ones the padding too"""
+    row_tokens: int
+    """of the longest row"""
+    trained_tokens: int
+
+
+class Planned(BaseModel):
+    """What a section will train, before a weight is loaded."""
+
+    model_config = ConfigDict(frozen=True)
+
+    steps: int
+    passes: int
+    tokens: int
+    """over all forward passes"""
+    longest: Batch
+    typical: Batch
+    packed: bool
+
+
+class Measured(BaseModel):
+    """What a few steps took."""
+
+    model_config = ConfigDict(frozen=True)
+
+    peak_bytes: int
+    """over the process that had imported everything; on a GPU, of its memory"""
+    base_bytes: int
+    """of that process"""
+    seconds: list[float]
+    """of each step"""
+    tokens: list[int]
+    """of each step"""
+    head_used: str
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Of the slowest step that was not the first, which warms up."""
+        return max(self.seconds[1:] or self.seconds)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Over all steps but the first."""
+        return sum(self.tokens[1:] or self.tokens) / sum(self.seconds[1:] or self.seconds)
+
+
+class Trial(BaseModel):
+    """What is planned, the estimate of its peak, and what was measured; None where nothing was run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    planned: Planned
+    peak_bytes: int
+    low_bytes: int
+    high_bytes: int
+    nearest: list[str]
+    """settings that fit where these do not"""
+    flops: float
+    """of the whole section"""
+    measured: Measured | None = None
+
+    def hours(self, share: float = 1.0) -> float | None:
+        """Return the hours of `share` of the section at the measured speed."""
+        if self.measured is None:
+            return None
+        return share * self.planned.tokens / self.measured.tokens_per_second / 3600

@@ -1,0 +1,183 @@
+"""What a recipe will cost: trials of real steps, and a budget that a real run is held to."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.conftest import run
+
+from tunewright.artifacts.context import RunContext
+from tunewright.artifacts.files import read_jsonl
+from tunewright.artifacts.rundir import runs_of
+from tunewright.artifacts.spending import Purse, alarm
+from tunewright.artifacts.verdict import Status
+from tunewright.cli.rows_of import rows_of
+from tunewright.errors import BudgetSpent, DataError, GateFailed
+from tunewright.models.devices import Device, this_device
+from tunewright.recipe.load import load_recipe
+from tunewright.stages.check.money import check_money, run_trial, usd_per_hour
+from tunewright.stages.sft.stage import sft
+
+GENEROUS = "budget={hours: 5, usd: 50, usd_per_hour: 2}"
+
+
+def statuses(verdicts):
+    return {verdict.name: verdict.status for verdict in verdicts}
+
+
+def test_a_recipe_that_fits_passes_every_gate_after_two_real_steps(recipe_file):
+    recipe = load_recipe(recipe_file, [GENEROUS])
+    with rows_of(recipe) as rows:
+        found = statuses(check_money(recipe, rows))
+    # how fast this machine is, and what a model of two layers leaves in its heap, is not what is tested
+    assert found.pop("speed_is_usable") is not Status.FAILED
+    assert found.pop("estimate_holds") is not Status.FAILED
+    assert found == dict.fromkeys(("fits_memory", "price_is_known", "fits_budget"), Status.PASSED)
+
+
+def test_what_is_too_big_for_the_device_fails_with_settings_that_fit_and_takes_no_step(recipe_file):
+    recipe = load_recipe(recipe_file, ["sft.batch_size=8"])
+    small = Device(name="a small one", kind="cpu", memory_bytes=85 * 10**6)
+    with rows_of(recipe) as rows:
+        assert run_trial(rows["data.train"], recipe.stages[2][1], 2, small).measured is None
+        (verdict,) = check_money(recipe, rows, device=small)
+    assert (verdict.name, verdict.status) == ("fits_memory", Status.FAILED)
+    assert "batch_size: " in verdict.remedy
+
+
+def test_a_trial_refuses_what_the_stage_would_refuse(recipe_file):
+    recipe = load_recipe(recipe_file)
+    section = recipe.stages[2][1]
+    with rows_of(recipe) as rows:
+        path = rows["data.train"].path
+        lines = [row for _, row in read_jsonl(path)]
+        lines[0]["messages"][0]["content"] = "long " * 2000
+        path.write_text("\n".join(map(json.dumps, lines)))
+        with pytest.raises(DataError, match="tokens"):
+            run_trial(rows["data.train"], section, 0, this_device())
+
+
+def test_a_price_comes_from_the_recipe_or_from_the_catalogue(recipe_file):
+    budget = load_recipe(recipe_file, ["budget={usd: 3}"]).budget
+    assert usd_per_hour(budget, Device(name="CPU", kind="cpu", memory_bytes=1)) is None
+    assert usd_per_hour(budget, Device(name="G", kind="cuda", memory_bytes=1, usd_per_hour=(1.0, 2.0))) == 2.0
+
+
+# ── a run that is held to its budget ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def training(recipe_file):
+    """A recipe that reads rows and trains on them, and nothing else."""
+    text = recipe_file.read_text().splitlines()
+    recipe_file.write_text("\n".join(line for line in text if "evaluate:" not in line and "compare:" not in line))
+    return recipe_file
+
+
+def test_training_that_does_not_fit_is_refused_before_its_first_step_and_a_larger_budget_goes_on(training, root):
+    long = "sft.steps=200000"
+    with pytest.raises(GateFailed, match="fits_budget"):
+        run(training, root, long, "budget={hours: 0.2}")
+    with pytest.raises(GateFailed, match="fits_budget"):
+        run(training, root, long, "budget={usd: 0.5, usd_per_hour: 2}")
+    (folder,) = runs_of("toy", root)
+    assert [entry["status"] for entry in folder.state["stages"]] == ["done", "failed"]
+    assert folder.resolved["budget"]["usd"] == 0.5
+    assert not (folder.path / "2-sft" / "metrics.jsonl").exists()
+    assert len(list((folder.path / "logs").glob("attempt-*"))) == 2
+
+
+def test_a_run_whose_budget_is_spent_stops_and_says_how_to_go_on(training, root):
+    with pytest.raises(BudgetSpent, match="same command"):
+        run(training, root, "budget={hours: 0.000001}")
+    (folder,) = runs_of("toy", root)
+    assert folder.state["status"] == "stopped"
+    assert run(training, root, "budget={hours: 2}").path == folder.path
+    assert folder.state["status"] == "done"
+
+
+def test_training_that_overruns_keeps_a_checkpoint_and_ends_as_if_nothing_had_stopped_it(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["sft.steps=4", "sft.save_every=100"])
+    section = recipe.stages[2][1]
+    with rows_of(recipe) as rows:
+        spent = RunContext(quiet=True, purse=Purse(most_hours=1e-9))
+        for step in (1, 2):  # each attempt does one step, and is stopped with it
+            with pytest.raises(BudgetSpent, match=f"step {step} of 4 is kept"):
+                sft(rows["data.train"], section, tmp_path / "stopped", spent)
+        stopped = sft(rows["data.train"], section, tmp_path / "stopped", RunContext(quiet=True, purse=Purse()))
+        whole = sft(rows["data.train"], section, tmp_path / "whole", RunContext(quiet=True))
+    assert stopped.adapter_sha256 == whole.adapter_sha256
+    assert [row["step"] for row in stopped.metrics()] == [1, 2, 3, 4]
+
+
+def test_checkpointing_of_activations_changes_no_bit_of_the_result(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["sft.steps=3"])
+    section = recipe.stages[2][1]
+    again = section.model_copy(update={"gradient_checkpointing": True})
+    with rows_of(recipe) as rows:
+        plain, checkpointed = (
+            sft(rows["data.train"], one, tmp_path / str(at), RunContext(quiet=True))
+            for at, one in enumerate((section, again))
+        )
+    assert plain.adapter_sha256 == checkpointed.adapter_sha256
+
+
+def test_a_stage_that_watches_no_budget_is_interrupted_when_it_is_spent():
+    began = time.monotonic()
+    with pytest.raises(BudgetSpent), alarm(Purse(most_hours=0.3 / 3600)):
+        while time.monotonic() < began + 20:
+            time.sleep(0.01)
+    assert time.monotonic() - began < 10
+    time.sleep(0.01)  # and nothing rings any more
+
+
+def test_no_budget_rings_never():
+    with alarm(None):
+        pass
+    with alarm(Purse()):
+        pass
+    assert Purse().seconds_left() is None
+    assert Purse(most_hours=2, most_usd=3, usd_per_hour=3).limit_hours == 1
+
+
+# ── the verbs ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tw(*arguments):
+    command = [sys.executable, "-m", "tunewright", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_tw_estimate_of_a_recipe_tells_memory_hours_and_gpus(recipe_file):
+    done = tw("estimate", recipe_file, "--gpus", "--json")
+    assert done.returncode == 0, done.stderr
+    (section,) = json.loads(done.stdout)["sections"]
+    assert section["planned"]["steps"] == 12
+    assert len(section["measured"]["seconds"]) == 3
+    assert section["memory"]["low"] < section["memory"]["peak"] < section["memory"]["high"]
+    assert {gpu["name"]: gpu["fits"] for gpu in section["gpus"]}["RTX 3090"] is True
+    low, expected, high = section["hours"]
+    assert 0 < low < expected < high
+
+
+def test_tw_estimate_of_a_model_needs_its_config_alone(toy_model, tmp_path):
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((toy_model / name).read_bytes())
+    done = tw("estimate", tmp_path, "--gpus", "--set", "sft.batch_size=2")
+    assert done.returncode == 0, done.stderr
+    assert "2 rows of 512 tokens a pass" in done.stdout
+    assert "H100 SXM" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines() if " to " in line][:6] == [
+        "lora", "lora", "qlora", "qlora", "full", "full"
+    ]  # fmt: skip
+
+
+def test_tw_bench_speed_says_whether_to_proceed(recipe_file):
+    done = tw("bench", "speed", recipe_file, "--json")
+    assert done.returncode == 0, done.stderr
+    (section,) = json.loads(done.stdout)["sections"]
+    assert section["verdict"]["name"] == "speed_is_usable"
+    assert section["seconds_per_step"] > 0
+    assert tw("bench", "memory").returncode == 2
