@@ -43,22 +43,22 @@ _NO_FILTERS: Final = ("pprint", "striptags", "urlize", "wordwrap", "xmlattr")
 class _Counting(CodeGenerator):
     """Writes the template's Python so that loops, comparisons, slices and `~` are counted: Jinja has no hook for them."""
 
-    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # Jinja's names
+    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802  # Jinja's names
         step = nodes.Call(nodes.EnvironmentAttribute("step"), [], [], None, None)
         node.body = [nodes.ExprStmt(step).set_lineno(node.lineno), *node.body]
         super().visit_For(node, frame)
 
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
         self.write("environment.made(")
         super().visit_Compare(node, frame)
         self.write(")")
 
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
         self.write("environment.made(")
         super().visit_Getitem(node, frame)
         self.write(")")
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
         self.write("environment.joined(")
         if frame.eval_ctx.volatile:
             self.write("(markup_join if context.eval_ctx.volatile else str_join)")
@@ -145,9 +145,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return len(value)
         total, level, depth = 0, [value], 0
         while level:
-            total += sum(len(item) if isinstance(item, (str, bytes)) else 8 for item in level) + depth * indent * len(
-                level
-            )
+            total += sum(len(item) if isinstance(item, (str, bytes)) else 8 for item in level) + depth * indent * len(level)
             self._check_chars(total)
             self.step(len(level))
             level = [part for item in level for part in _parts(item)]
@@ -276,7 +274,5 @@ def _bits(value: Any) -> int:
 
 def _check_widths(given: Iterable[Any]) -> None:
     for number in given:
-        if (isinstance(number, int) and abs(number) > MAX_WIDTH) or (
-            isinstance(number, str) and len(number) > MAX_WIDTH
-        ):
+        if (isinstance(number, int) and abs(number) > MAX_WIDTH) or (isinstance(number, str) and len(number) > MAX_WIDTH):
             raise SecurityError("it asks for a very large width")
