@@ -20,7 +20,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.attempt import STARTED_NAME, Attempt, begin_attempt, counted, end_attempt
 from tunewright.artifacts.contents import file_marks
 from tunewright.artifacts.context import RunContext
-from tunewright.artifacts.dataset import Dataset, Rows
+from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import write_json, write_text, writing
 from tunewright.artifacts.provenance import now, provenance, redact
 from tunewright.artifacts.record import Input, Record, read_record, write_record
@@ -41,8 +41,7 @@ from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
 from tunewright.recipe.sections import PARTS, CheckSection, Recipe, SftSection
 from tunewright.reuse import Shelf
-from tunewright.stages.check.drill import check_stack
-from tunewright.stages.check.money import check_money, purse_of, training_costs
+from tunewright.stages.check.money import purse_of, training_costs
 
 STOPS_ITSELF = {"sft"}
 """stages that watch the budget themselves and leave a checkpoint; the others are interrupted, and keep their rows"""
@@ -368,9 +367,20 @@ def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, contex
         else:
             given["trained" if field == "model" else field] = values[refs[0]]
     if stage.recipe is not None:
-        given["recipe"] = stage.recipe
+        given |= {"recipe": stage.recipe, "rows": _rows_above(stage, stage.recipe, artifacts)}
     result: Artifact = function(**given, section=stage.section, out=out, run=context)
     return result
+
+
+def _rows_above(stage: Planned, recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, Rows]:
+    """Return all rows that the stages above have made, by reference: `data.train`."""
+    above = recipe.stages[: stage.index - 1]
+    return {
+        f"{section.id}.{part}": _resolve(f"{section.id}.{part}", artifacts)
+        for kind, section in above
+        for part in PARTS.get(kind, ())
+        if section.id in artifacts
+    }
 
 
 def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
@@ -380,48 +390,25 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
 
 
 def preflight(recipe: Recipe) -> list[Verdict]:
-    """Check what can be checked before anything is spent.
+    """Check what can be checked without training: the rows of every `data` stage, and all that a stage `check` looks at.
 
-    That is what a stage `check` does (templates, labels, parity), the rows of every `data` stage, the drill of the
-    installed stack, and what training on those rows will cost, by a trial of a few steps.
+    The check has the section of the recipe where there is one, and sees the rows.
 
     Raises:
         ModelError, DataError: as the stages themselves would, before anything is spent.
     """
     stages = plan(recipe)
-    own = next((stage for stage in stages if stage.kind == "check"), None)
-    made: dict[str, Artifact] = {}
+    own = next((stage.section for stage in stages if stage.kind == "check"), CheckSection(id="check"))
+    last = Planned(len(stages) + 1, "check", own, {}, {}, {}, 0, recipe=recipe)
+    artifacts: dict[str, Artifact] = {}
+    verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory() as folder:
-        verdicts = _tried(own or _extra_check(recipe), made, Path(folder))
-        for stage in stages:
-            if stage.kind == "data":
-                known = {verdict.name for verdict in verdicts}
-                told = _tried(stage, made, Path(folder))
-                verdicts += [verdict for verdict in told if verdict.name not in known or verdict.stops]
-        verdicts += check_stack(recipe)
-        verdicts += check_money(recipe, _rows_of(made))
+        for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
+            context = RunContext(stage=stage.id, quiet=True)
+            artifacts[stage.id] = call_stage(stage, artifacts, Path(folder) / stage.folder_name, context)
+            known = {verdict.name for verdict in verdicts}  # of all rows; a check looks at the first of them
+            verdicts += [verdict for verdict in context.verdicts if verdict.name not in known or stage.kind == "data"]
     return verdicts
-
-
-def _extra_check(recipe: Recipe) -> Planned:
-    return Planned(0, "check", CheckSection(id="check"), {}, {}, {}, 0, recipe=recipe)
-
-
-def _tried(stage: Planned, made: dict[str, Artifact], folder: Path) -> list[Verdict]:
-    """Run a stage below a folder that is thrown away; what it makes goes into `made`."""
-    context = RunContext(stage=stage.id, quiet=True)
-    made[stage.id] = call_stage(stage, made, folder / stage.folder_name, context)
-    return context.verdicts
-
-
-def _rows_of(made: Mapping[str, Artifact]) -> dict[str, Rows]:
-    """Return the rows that references of a recipe stand for: `data.train` -> rows."""
-    return {
-        f"{stage_id}.{part}": artifact.part(part)
-        for stage_id, artifact in made.items()
-        if isinstance(artifact, Dataset)
-        for part in PARTS["data"]
-    }
 
 
 def as_json(run: RunFolder) -> dict[str, Any]:
