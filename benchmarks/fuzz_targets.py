@@ -304,7 +304,7 @@ RECORD = {
 }  # fmt: skip
 RUN = NEXT_FILE.join(
     json.dumps(value).encode()
-    for value in ({"stages": {}}, {"recipe": "t", "stages": [{"evaluate": {"id": "before"}}]}, RECORD, SCORE)
+    for value in ({"stages": []}, {"recipe": "t", "stages": [{"evaluate": {"id": "before"}}]}, RECORD, SCORE)
 )
 TOKEN = {"model": "m", "row": "r", "position": 0, "id": 3, "text": "a", "role": "user", "trained": False, "entropy": None, "nll": None, "rank": None, "top": [["a", 0.5]]}  # fmt: skip
 
@@ -430,7 +430,9 @@ def tokenizer(data: bytes, folder: Path) -> None:
 def _tokenizer_seeds() -> list[bytes]:
     files = _tokenizer_files()
     order = ("tokenizer_config.json", "generation_config.json", "config.json", "tokenizer.json")
-    answer = {"response_template": {"fields": {"tool_calls": {"open": "<tool_call>", "close": "</tool_call>", "content": "json"}}}}
+    calls = {"open_pattern": r"\s*<tool_call>", "close": "</tool_call>", "repeats": True, "content": "json"}
+    fields = {"tool_calls": calls, "content": {"close_pattern": r"\s*(?:<\|im_end\|>)", "content": "text"}}
+    answer = {"response_template": {"start_anchor": "<|im_start|>assistant\n", "fields": fields}}
     config = json.loads(files["tokenizer_config.json"]) | answer
     return [
         NEXT_FILE.join(files[name].encode() for name in order),
@@ -515,7 +517,9 @@ def _grader_seeds() -> list[bytes]:
 
     def as_yaml(value: Any) -> bytes:
         sink = io.BytesIO()
-        YAML(typ="safe", pure=True).dump(value, sink)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.dump(value, sink)
         return sink.getvalue()
 
     return [json.dumps(grader).encode() for grader in GRADERS] + [as_yaml(grader) for grader in GRADERS]
@@ -555,8 +559,8 @@ def _tour() -> str:
 
 
 SETS = (
-    b"sft.learning_rate=2e-5\nseed=3", b"data.sources.0.type=jsonl\ndata.sources.0.path=x.jsonl", b"after.model=sft\nsft.weighting={type: linear}",
-    b"compare.require={metric: match, better_by: 0.1}", b"data.split.test=50\nbefore.options={a: {b: [1]}}", b"data.filters=[{type: language, keep: [en]}]",
+    b"sft.learning_rate=2e-5\nseed=3", b"data.sources.0={type: hub, name: a/b}", b"after.model=sft\nsft.weighting={type: linear}",
+    b"compare.require={metric: args_exact, better_by: 0.1}", b"data.split.test=50\nbefore.options={a: {b: [1]}}", b"data.overlong=drop\ndata.max_tokens=100",
 )  # fmt: skip
 
 
@@ -661,6 +665,7 @@ def _gguf_seeds() -> list[bytes]:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(["a", "b", "c", "d", "e", "f", "<s>", "</s>"])
     writer.add_token_merges([])
+    writer.add_token_scores([0.0] * 8)
     writer.add_token_types([1] * 6 + [3, 3])
     writer.add_bos_token_id(6)
     writer.add_eos_token_id(7)

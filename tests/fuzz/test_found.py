@@ -277,3 +277,104 @@ def test_a_recipe_without_end_is_not_read(tmp_path):
     (tmp_path / "r.yaml").write_text("a" * 2_000_000)
     with pytest.raises(RecipeError, match="more than 1 MiB"):
         load_recipe(tmp_path / "r.yaml")
+
+
+# ── what a hostile user, log or server does to the command line ─────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@host/v1#m", "https://host/v1?key=hunter2#m", "http://host/v1?key=hunter2",
+        "http://user:hunter2@host/v1",
+    ],
+)  # fmt: skip
+def test_a_secret_in_a_url_stands_in_no_message_and_no_folder(url, tmp_path, capsys):
+    from tunewright.cli.main import main
+
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "Hi", "completion": "Hello"}) + "\n")
+    arguments = ["--rows", str(tmp_path / "rows.jsonl"), "--output", str(tmp_path / "evals")]
+    assert main(["eval", url, "exact-match", *arguments]) == 2
+    told = capsys.readouterr()
+    assert "hunter2" not in told.out + told.err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_secret_in_the_url_of_a_recipe_is_refused_unseen():
+    from tunewright.recipe.load import parse_recipe
+
+    text = (
+        "recipe: r\nmodel: ./m\nstages:\n  - data: {sources: [{type: bfcl}]}\n  - evaluate:\n      rows: data.test\n"
+        "      backend: openai\n      endpoint: {url: 'https://user:hunter2@host/v1', model: m}\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, "r.yaml", None)
+    assert "***@host" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://host:99999999/v1#m", "http://[::1/v1#m", "http://#m", "http://a b/v1#m"])
+def test_a_url_of_no_server_is_refused(url):
+    from tunewright.backends.http import checked_url
+
+    with pytest.raises(UserError, match="no URL of a server"):
+        checked_url(url.partition("#")[0])
+
+
+def test_an_answer_with_the_key_or_half_a_character_is_cleaned_at_the_door():
+    from tunewright.backends.http import Poster
+    from tunewright.backends.wire import Answer
+
+    poster = Poster("http://127.0.0.1/v1", api_key="sk-hunter2")
+    assert poster._storable(Answer("it is sk-hunter2 \ud800", "stop", None)).text == "it is *** ?"
+
+
+def test_ids_of_a_log_cannot_steer_the_terminal(tmp_path, capsys):
+    from tunewright.cli.main import main
+
+    for name, row_id in (("a", "\x1b[31mred"), ("b", "other")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({**SCORE, "id": row_id}) + "\n")
+    assert main(["compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) == 2
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    assert "⟨U+001B⟩[31mred" in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rows", "999999999999999999999"], ["--confidence", "0.9999999999999999"], ["--cluster-size", "inf"],
+        ["--cluster-size", "1e300", "--icc", "1"], ["--discordance", "1e-300"], ["--power", "nan"],
+    ],
+)  # fmt: skip
+def test_power_refuses_numbers_that_no_evaluation_has(arguments, capsys):
+    from tunewright.cli.main import main
+
+    assert main(["power", *arguments]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_path_that_no_file_can_have_is_the_users_mistake(capsys):
+    from tunewright.cli.main import main
+
+    assert main(["compare", "a" * 5000, "b"]) == 2
+    assert main(["data", "stats", "a" * 5000]) == 2
+    assert main(["check", "a" * 5000, "--static"]) == 2
+
+
+def test_settings_that_cannot_be_tried_are_named(tmp_path):
+    from tunewright.cli.evaluating import section_of
+    from tunewright.cli.tuning import applied
+
+    with pytest.raises(UserError, match="cannot be tried"):
+        applied(section_of("exact-match", None, []), {"temperature": 99.0})
+
+
+def test_fields_of_an_endpoint_can_be_set_where_the_argument_names_it():
+    from tunewright.cli.evaluating import section_of, target_of
+
+    section = section_of("exact-match", None, ["endpoint.api_key_env=KEY"])
+    endpoint = target_of("http://127.0.0.1:1/v1#m", section).section.endpoint
+    assert (endpoint.url, endpoint.model, endpoint.api_key_env) == ("http://127.0.0.1:1/v1", "m", "KEY")
+    with pytest.raises(UserError, match="it is no endpoint"):
+        target_of("smollm2-135m-instruct", section)
