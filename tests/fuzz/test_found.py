@@ -42,7 +42,8 @@ NESTED = "".join(f"{{% set l{n + 1} = [{', '.join([f'l{n}'] * 9)}] %}}" for n in
         "{% set x = 'ab' %}" + DOUBLED,
         "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% set ns = namespace(x=[1]) %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
-        "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
+        "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}"
+        "{% endfor %}",
         "{% set l0 = 'ab' %}" + NESTED + "{{ l12 }}",
         "{% set l0 = 'ab' %}" + NESTED + "{{ l12 | tojson }}",
         "{% set l0 = 'ab' %}" + NESTED + "{{ l12 ~ 'a' }}",
@@ -72,7 +73,7 @@ NESTED = "".join(f"{{% set l{n + 1} = [{', '.join([f'l{n}'] * 9)}] %}}" for n in
 )
 def test_a_template_that_runs_or_grows_without_end_is_stopped(template):
     def render():
-        with pytest.raises(ModelError, match="the chat template fails|No filter named"):
+        with pytest.raises(ModelError, match=r"the chat template fails|No filter named"):
             ChatTemplate(template).render(HELLO)
 
     assert seconds_of(render) < 60
@@ -99,7 +100,8 @@ def test_a_template_that_python_cannot_take_is_refused(template):
 def test_a_long_conversation_is_far_below_the_bounds_of_a_template():
     template = (
         "{% set ns = namespace(all=[], last='') %}{% for m in messages %}{% set ns.all = ns.all + [m] %}"
-        "{% set ns.last = m.content | trim %}<|im_start|>{{ m.role ~ '\n' ~ m.content.split('</think>')[-1] }}<|im_end|>\n"
+        "{% set ns.last = m.content | trim %}<|im_start|>{{ m.role ~ '\n' ~ m.content.split('</think>')[-1] }}"
+        "<|im_end|>\n"
         "{% endfor %}"
     )
     messages = [{"role": "user", "content": "x" * 1000}] * 2000
@@ -185,7 +187,7 @@ def test_a_log_packed_by_a_method_that_is_broken_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[60:80] = b"\xff" * 20
     path.write_bytes(bytes(data))
-    with pytest.raises(DataError, match="zip|unpacked|JSON"):
+    with pytest.raises(DataError, match=r"zip|unpacked|JSON"):
         read_side(str(path))
 
 
@@ -216,18 +218,18 @@ def test_a_result_that_is_none_is_refused(tmp_path):
     ],
 )
 def test_strange_tokens_of_a_model_are_left_out(name, text, tmp_path):
-    from benchmarks.fuzz_targets import _tokenizer_files
+    from benchmarks.fuzz_corpus import tokenizer_files
 
-    for other, content in _tokenizer_files().items():
+    for other, content in tokenizer_files().items():
         (tmp_path / other).write_text(content)
     (tmp_path / name).write_text(text)
     assert all(0 <= token < 2**31 for token in read_folder(tmp_path).stop_token_ids)
 
 
 def test_a_file_of_a_model_that_is_nested_too_deep_is_refused(tmp_path):
-    from benchmarks.fuzz_targets import _tokenizer_files
+    from benchmarks.fuzz_corpus import tokenizer_files
 
-    for other, content in _tokenizer_files().items():
+    for other, content in tokenizer_files().items():
         (tmp_path / other).write_text(content)
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(ModelError, match="broken JSON"):
@@ -240,6 +242,18 @@ def test_a_broken_file_of_a_package_is_the_machines_fault(tmp_path):
     (tmp_path / "BFCL_v4_irrelevance.json").write_text('{"id": "a"}\n')
     with pytest.raises(EnvironmentProblem, match="cannot be read"):
         list(read_category(tmp_path, "irrelevance"))
+
+
+def test_a_name_that_no_file_can_have_is_no_file(tmp_path):
+    from tunewright.graders.load import read_spec
+    from tunewright.sources.records import read_records
+
+    path = tmp_path / ("a" * 5000 + ".json")
+    for read in (read_jsonl, read_records):
+        with pytest.raises(DataError, match="no such file"):
+            list(read(path))
+    with pytest.raises(DataError, match="no such file"):
+        read_spec(path)
 
 
 # ── graders, suites, recipes ────────────────────────────────────────────────────────────────────────────────────────

@@ -80,7 +80,9 @@ def target_of(text: str, section: EvaluateSection) -> Target:
     if re.match(r"^https?://", text):
         return _endpoint(text, section)
     if section.endpoint is not None and section.endpoint.url == NO_URL:
-        raise UserError("it is no endpoint, and `--set endpoint.…` was given", where=text, expected="https://host/v1#MODEL")
+        raise UserError(
+            "it is no endpoint, and `--set endpoint.…` was given", where=text, expected="https://host/v1#MODEL"
+        )
     model = find_model(text)
     identity = model_identity(model.base)
     trained = _adapter(model, identity) if model.adapter else None
@@ -89,9 +91,8 @@ def target_of(text: str, section: EvaluateSection) -> Target:
 
 
 def _endpoint(text: str, section: EvaluateSection) -> Target:
-    from tunewright.recipe.sections import Endpoint
-
     from tunewright.backends.http import checked_url
+    from tunewright.recipe.sections import Endpoint
 
     url, _, name = text.partition("#")
     url = checked_url(url)  # first: it may hold a password, which no folder's name and no message is to hold
