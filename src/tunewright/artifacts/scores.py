@@ -15,7 +15,6 @@ from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.files import read_jsonl
 from tunewright.errors import DataError
 
-
 MOST_SCORE: Final = 1e100  # far above any score, and its square is still a number
 
 
