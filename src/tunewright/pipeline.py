@@ -36,10 +36,9 @@ from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, li
 from tunewright.artifacts.spending import alarm
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError
-from tunewright.models.find import tokenizer_folder
 from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
-from tunewright.recipe.sections import Recipe, SftSection
+from tunewright.recipe.sections import CheckSection, Recipe, SftSection
 from tunewright.reuse import Shelf
 from tunewright.stages.check.money import purse_of, training_costs
 
@@ -366,6 +365,8 @@ def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, contex
             given[field] = values
         else:
             given["trained" if field == "model" else field] = values[refs[0]]
+    if stage.recipe is not None:
+        given["recipe"] = stage.recipe
     result: Artifact = function(**given, section=stage.section, out=out, run=context)
     return result
 
@@ -377,21 +378,35 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
 
 
 def preflight(recipe: Recipe) -> list[Verdict]:
-    """Check what can be checked without training: models are found, templates render, rows are read and measured.
+    """Check what can be checked without training: templates, labels and parity, and the rows of every `data` stage.
+
+    It is what a stage `check` does, with its section where the recipe has one, and then the `data` stages.
 
     Raises:
         ModelError, DataError: as the stages themselves would, before anything is spent.
     """
-    verdicts: list[Verdict] = []
+    stages = plan(recipe)
+    own = next((stage for stage in stages if stage.kind == "check"), None)
     made: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for stage in plan(recipe):
+        verdicts = _tried(own or _extra_check(recipe), made, Path(folder))
+        for stage in stages:
             if stage.kind == "data":
-                tokenizer_folder(str(getattr(stage.section, "model", recipe.model)))
-                context = RunContext(stage=stage.id, quiet=True)
-                made[stage.id] = call_stage(stage, made, Path(folder) / stage.folder_name, context)
-                verdicts += context.verdicts
+                known = {verdict.name for verdict in verdicts}
+                found = _tried(stage, made, Path(folder))
+                verdicts += [verdict for verdict in found if verdict.name not in known or verdict.stops]
     return verdicts
+
+
+def _extra_check(recipe: Recipe) -> Planned:
+    return Planned(0, "check", CheckSection(id="check"), {}, {}, {}, 0, recipe=recipe)
+
+
+def _tried(stage: Planned, made: dict[str, Artifact], folder: Path) -> list[Verdict]:
+    """Run a stage that spends nothing in a folder that goes away; return its verdicts."""
+    context = RunContext(stage=stage.id, quiet=True)
+    made[stage.id] = call_stage(stage, made, folder / f"{stage.kind}-{stage.id}", context)
+    return context.verdicts
 
 
 def as_json(run: RunFolder) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from tunewright.suites.identity import suite_identity
 
 KINDS: dict[str, str] = {
     "probe": "tunewright.stages.probe.stage",
+    "check": "tunewright.stages.check.stage",
     "data": "tunewright.stages.data.stage",
     "evaluate": "tunewright.stages.evaluate.stage",
     "dry_run": "tunewright.stages.dry_run.stage",
@@ -71,6 +72,8 @@ class Planned:
     external: dict[str, str]
     code_version: int
     fingerprint: str = ""
+    recipe: Recipe | None = None
+    """the whole recipe, for a `check`, which looks at all of it"""
 
     @property
     def id(self) -> str:
@@ -137,8 +140,9 @@ def plan(recipe: Recipe) -> list[Planned]:
             section=section,
             references=references,
             inputs={ref: known[ref.split(".")[0]] for refs in references.values() for ref in refs},
-            external=_external(section, references),
+            external=_of_recipe(recipe) if kind == "check" else _external(section, references),
             code_version=import_module(KINDS[kind]).CODE_VERSION,
+            recipe=recipe if kind == "check" else None,
         )
         planned.append(replace(stage, fingerprint=fingerprint(stage.identity())))
     return planned
@@ -174,6 +178,22 @@ def _external(section: StageSection, references: dict[str, tuple[str, ...]]) -> 
         found |= data_identities(section)
         for number, own in enumerate(section.suites or ()):
             found |= {f"suites.{number}.{name}": mark for name, mark in suite_identity(own.suite, own.options).items()}
+    return found
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, str]:
+    """Return what a `check` depends on: the sections of all other stages, the header, and what they name outside.
+
+    A recipe's name and its hypothesis change nothing that runs.
+    """
+    header = recipe.model_dump(mode="json", exclude={"recipe", "hypothesis", "stages"})
+    others = [(kind, section) for kind, section in recipe.stages if kind != "check"]
+    stages = [[kind, section.id, identity_of(section)] for kind, section in others]
+    found = {"recipe": fingerprint({**header, "stages": stages})}
+    ids = set(recipe.ids())
+    for _, section in others:
+        external = _external(section, _references(section, ids))
+        found |= {f"{section.id}.{name}": value for name, value in external.items()}
     return found
 
 

@@ -58,7 +58,7 @@ RELEASED = {
     "qwen": (CHAT, None, "<|im_end|>", ["<|im_end|>", "<|endoftext|>"]),
     "smolvlm": ([*CHAT, "<end_of_utterance>"], "<|im_start|>", "<end_of_utterance>", []),
 }
-# GLM's own template writes nothing behind an answer: the next turn's `<|user|>` ends it. TRL's training variant adds it.
+# GLM's own template writes nothing behind an answer: the `<|user|>` of the next turn ends it. TRL's variant adds it.
 TEACH_NO_END = {"glm4moe"}
 
 

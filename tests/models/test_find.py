@@ -20,18 +20,18 @@ def test_the_dequantised_weights_are_those_of_the_file(smollm2_folder):
     import numpy as np
     from safetensors.numpy import load_file
 
-    from tunewright.models.find import _gguf_file
+    from tunewright.models.find import gguf_file
 
-    tensors = {t.name: t for t in gguf.GGUFReader(_gguf_file(ALIAS)).tensors}
+    tensors = {t.name: t for t in gguf.GGUFReader(gguf_file(ALIAS)).tensors}
     ours = load_file(smollm2_folder / "model.safetensors")["model.layers.3.mlp.down_proj.weight"]
     theirs = tensors["blk.3.ffn_down.weight"]
     assert np.array_equal(ours, gguf.dequantize(theirs.data, theirs.tensor_type))
 
 
 def test_a_gguf_file_by_path_is_the_same_model_as_its_alias(smollm2_folder):
-    from tunewright.models.find import _gguf_file
+    from tunewright.models.find import gguf_file
 
-    path = str(_gguf_file(ALIAS))
+    path = str(gguf_file(ALIAS))
     assert model_identity(path) == model_identity(ALIAS)
     assert model_folder(path) == smollm2_folder
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.artifacts.artifact import Artifact
+from tunewright.artifacts.checked import Checked
 from tunewright.artifacts.checkpoint import Trained
 from tunewright.artifacts.comparison import Comparison
 from tunewright.artifacts.dataset import Dataset
@@ -32,7 +33,9 @@ from tunewright.errors import DataError, RunFolderError
 
 RUNS = Path("runs")
 
-ARTIFACTS: dict[str, type[Artifact]] = {cls.kind: cls for cls in (Dataset, Trained, Scores, DryRun, Comparison, Probed)}
+ARTIFACTS: dict[str, type[Artifact]] = {
+    cls.kind: cls for cls in (Checked, Dataset, Trained, Scores, DryRun, Comparison, Probed)
+}
 
 
 class RunFolder:

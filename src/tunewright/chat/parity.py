@@ -35,6 +35,9 @@ class Asked:
     """as they are sent to whoever renders by the model's template"""
     tools: Tools | None
     token_ids: tuple[int, ...]
+    own_messages: Messages
+    """as they stand in the row"""
+    own_tools: Tools | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def ask(renderer: Renderer, rows: Iterable[tuple[str, Messages, Tools | None]]) 
     for row, messages, tools in rows:
         rendered = renderer.conversation(messages, tools)
         begin = len(renderer.prompt(messages[:-1], tools))
-        found.append(Asked(row, *renderer.as_sent(messages[:-1], tools), tuple(rendered.token_ids[:begin])))
+        sent, sent_tools = renderer.as_sent(messages[:-1], tools)
+        found.append(Asked(row, sent, sent_tools, tuple(rendered.token_ids[:begin]), messages[:-1], tools))
     return found
 
 
@@ -79,7 +83,15 @@ def parity_hash(asked: Sequence[Asked]) -> str:
     return fingerprint([list(one.token_ids) for one in asked])
 
 
-def view(name: str, asked: Sequence[Asked], render: Render, shown: Callable[[Sequence[int]], str]) -> View:
+def view(
+    name: str,
+    asked: Sequence[Asked],
+    render: Render,
+    shown: Callable[[Sequence[int]], str],
+    *,
+    as_they_stand: bool = False,
+    chosen: bool = False,
+) -> View:
     """Hold one way of rendering against training.
 
     Args:
@@ -87,11 +99,14 @@ def view(name: str, asked: Sequence[Asked], render: Render, shown: Callable[[Seq
         asked: what training sees.
         render: that way.
         shown: token ids to text, for the differences.
+        as_they_stand: give it messages and tools as they stand in the row, not as the model's template needs them.
+        chosen: see `View`.
     """
     found, counts_only = [], False
     for one in asked:
         try:
-            seen = render(one.messages, one.tools)
+            given = (one.own_messages, one.own_tools) if as_they_stand else (one.messages, one.tools)
+            seen = render(*given)
         except ModelError as error:
             found.append(Difference(one.row, 0, shown(one.token_ids[:8]), f"refused: {error.seen}"))
             continue
@@ -101,7 +116,7 @@ def view(name: str, asked: Sequence[Asked], render: Render, shown: Callable[[Seq
         else:
             different = _difference(one, list(seen), shown)
         found += [different] if different else []
-    return View(name, len(asked), counts_only, tuple(found))
+    return View(name, len(asked), counts_only, tuple(found), chosen)
 
 
 def _counts(one: Asked, seen: int) -> tuple[str, str]:

@@ -66,7 +66,7 @@ def model_folder(ref: str) -> Path:
         ModelError: there is no such model, or its files are not those of a model.
         EnvironmentProblem: the hub cannot be reached and the model is not in its cache.
     """
-    gguf = _gguf_file(ref)
+    gguf = gguf_file(ref)
     if gguf is not None:
         from tunewright.models.gguf import folder_from_gguf  # needs torch, and only here
 
@@ -84,8 +84,8 @@ def tokenizer_folder(ref: str) -> Path:
 
     Raises: as `model_folder`.
     """
-    hub = ALIASES[ref].hub if ref in ALIASES and _gguf_file(ref) is None else ref
-    if _gguf_file(ref) is None and not Path(ref).is_dir() and _HUB_ID.match(hub) and not hub.startswith("."):
+    hub = ALIASES[ref].hub if ref in ALIASES and gguf_file(ref) is None else ref
+    if gguf_file(ref) is None and not Path(ref).is_dir() and _HUB_ID.match(hub) and not hub.startswith("."):
         return _download(hub, list(TOKENIZER_FILES))
     return model_folder(ref)
 
@@ -95,7 +95,7 @@ def model_identity(ref: str) -> str:
 
     Raises: as `model_folder`.
     """
-    gguf = _gguf_file(ref)
+    gguf = gguf_file(ref)
     if gguf is not None:
         return f"gguf:{cached_sha256(gguf)}"
     if Path(ref).is_dir():
@@ -106,7 +106,7 @@ def model_identity(ref: str) -> str:
     raise _unknown(ref)
 
 
-def _gguf_file(ref: str) -> Path | None:
+def gguf_file(ref: str) -> Path | None:
     """Return the GGUF file behind `ref`, or None when it is no GGUF."""
     if ref in ALIASES:
         spec = importlib.util.find_spec(ALIASES[ref].module)

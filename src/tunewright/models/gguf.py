@@ -12,10 +12,11 @@ import io
 import shutil
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tunewright.artifacts.files import make_folder, write_json, writing
+from tunewright.artifacts.files import make_folder, read_json, write_json, writing
 from tunewright.chat.parity import GgufChat
 from tunewright.errors import EnvironmentProblem, MissingExtra, ModelError
 from tunewright.models.cache import cache_folder, cache_lock, cached_sha256
@@ -113,10 +114,19 @@ def _known_answer(model: Any, tokenizer: Any, alias: Alias) -> dict[str, str]:
 def read_gguf_chat(path: Path) -> GgufChat:
     """Return template, special tokens and vocabulary of a GGUF file; its weights are not read.
 
+    Kept in the cache: the library takes seconds for a vocabulary.
+
     Raises:
         ModelError: no GGUF, or without chat template or vocabulary.
         MissingExtra: the package `gguf` is not installed.
     """
+    kept = cache_folder() / f"gguf-chat-{cached_sha256(path)[:24]}-v1.json"
+    if not kept.is_file():
+        write_json(kept, asdict(_read_chat(path)))
+    return GgufChat(**read_json(kept))
+
+
+def _read_chat(path: Path) -> GgufChat:
     try:
         from gguf import GGUFReader
     except ImportError as error:
@@ -128,13 +138,12 @@ def read_gguf_chat(path: Path) -> GgufChat:
         raise ModelError(f"not a GGUF that can be read: {error}", where=str(path)) from None
     if not isinstance(template, str) or not isinstance(tokens, list):
         raise ModelError("no chat template, or no vocabulary", where=str(path), fix="export it with its chat template")
-    ids = {name: _value(fields, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos", "padding", "unknown")}
-    special = {
-        f"{name}_token".replace("padding", "pad").replace("unknown", "unk"): tokens[at]
-        for name, at in ids.items()
-        if isinstance(at, int) and at < len(tokens)
-    }
+    ids = {name: _value(fields, f"tokenizer.ggml.{theirs}_token_id") for name, theirs in _SPECIAL.items()}
+    special = {name: tokens[at] for name, at in ids.items() if isinstance(at, int) and at < len(tokens)}
     return GgufChat(template, special, tokens, bool(_value(fields, "tokenizer.ggml.add_bos_token")))
+
+
+_SPECIAL = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
 
 
 def _value(fields: Any, name: str) -> Any:

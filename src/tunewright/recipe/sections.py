@@ -186,6 +186,20 @@ class ProbeSection(StageSection):
     seed: int | None = Field(default=None, ge=0, description="seed of the unconditioned samples")
 
 
+# ── check ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CheckSection(StageSection):
+    """Look at template, rows and ways of serving before anything is spent. It sees the whole recipe."""
+
+    limit: int = Field(default=500, ge=1, description="rows of each source that are looked at")
+    serving: tuple[str, ...] = Field(
+        default=(),
+        description="how the model will be served: URLs of running servers (`http://127.0.0.1:8000/v1`) and .gguf files "
+        "(from the current folder); each must see the tokens that training sees",
+    )
+
+
 # ── evaluate ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -545,6 +559,7 @@ class CompareSection(StageSection):
 
 SECTIONS: dict[str, type[StageSection]] = {
     "probe": ProbeSection,
+    "check": CheckSection,
     "data": DataSection,
     "evaluate": EvaluateSection,
     "dry_run": DryRunSection,
@@ -554,6 +569,7 @@ SECTIONS: dict[str, type[StageSection]] = {
 
 MAKES: dict[str, str] = {
     "probe": "verdict",
+    "check": "verdict",
     "data": "rows",
     "evaluate": "scores",
     "dry_run": "verdict",
@@ -577,6 +593,8 @@ EXAMPLES: dict[str, str] = {
     "evaluate.server": "server: {kind: llama.cpp}",
     "evaluate.require": "require: {metric: args_exact, below: 0.35}",
     "evaluate.template_kwargs": "template_kwargs: {enable_thinking: false}",
+    "check": "- check: {}",
+    "check.serving": "serving: [http://127.0.0.1:8000/v1, my-model.Q8_0.gguf]",
     "dry_run": "- dry_run: {rows: data.train, grader: grader.json}",
     "sft": "- sft: {rows: data.train, steps: 60, learning_rate: 1e-3}",
     "compare": "- compare: {baseline: before, candidate: after}",

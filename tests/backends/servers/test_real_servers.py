@@ -150,3 +150,32 @@ def test_our_backend_gets_an_answer_a_row_and_the_server_reads_the_prompt_that_w
     found = {c.id: c for batch in backend.generate(prompts, Sampling(max_new_tokens=6)) for c in batch}
     assert all(c.error is None and c.text and c.answer_tokens for c in found.values())
     assert {p.id: len(p.token_ids) for p in prompts} == {row: c.prompt_tokens for row, c in found.items()}
+
+
+def test_the_server_sees_the_tokens_that_training_sees(server, folder):
+    from tunewright.artifacts.verdict import Status
+    from tunewright.backends.served_prompts import ServedPrompts
+    from tunewright.chat.folder import read_folder
+    from tunewright.chat.parity import ask, shown_by, view
+    from tunewright.chat.render import Renderer
+    from tunewright.gates.format import renders_alike
+
+    answer = {"role": "assistant", "content": "Sunny."}
+    talks = [[*ASKED, answer], [{"role": "system", "content": "Be brief. Grüße 🎉"}, *ASKED, answer, *ASKED, answer]]
+    rows = [(f"r{at}", talk, tools) for at, talk in enumerate(talks) for tools in (None, [WEATHER])]
+    asked = ask(Renderer.from_folder(folder), rows)
+    with ServedPrompts(server.url, server.model) as served:
+        same = view("server", asked, served, shown_by(read_folder(folder)))
+        plain = Renderer.from_folder(folder)
+        other = [(row, [{"role": "system", "content": "Another."}, *talk], tools) for row, talk, tools in rows[:2]]
+        wrong = view("server", _with_tokens_of(asked[:2], ask(plain, other)), served, shown_by(read_folder(folder)))
+    assert same.counts_only == (server.state.kind != "llama.cpp")
+    assert renders_alike([same]).status is Status.PASSED, same.differences
+    assert renders_alike([wrong]).status is Status.FAILED and len(wrong.differences) == 2
+
+
+def _with_tokens_of(asked, others):
+    """What training would have seen with another system text, beside what the server is sent."""
+    from dataclasses import replace
+
+    return [replace(one, token_ids=other.token_ids) for one, other in zip(asked, others, strict=True)]

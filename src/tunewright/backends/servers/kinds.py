@@ -106,9 +106,9 @@ def gguf_of(ref: str) -> str:
     Raises:
         ModelError: there is none.
     """
-    from tunewright.models.find import _gguf_file
+    from tunewright.models.find import gguf_file
 
-    found = _gguf_file(ref)
+    found = gguf_file(ref)
     if found is None:
         raise ModelError(
             "no GGUF file", where=ref, expected="a .gguf file", fix="convert the model, or use another kind"

@@ -1,0 +1,131 @@
+"""Stage `check`: everything that can be known before a run is paid for, in one place and in seconds.
+
+reads    the whole recipe, its models' tokenizers and embeddings, the first rows of its sources; running servers that
+         the section names
+writes   check.json with every measurement, and the verdicts of all parts
+
+It stands where it likes, mostly first: planning hands it the recipe, so it needs no other stage. `tw check RECIPE`
+calls the same function. A part is one function that gives verdicts and notes its measurements; `check` calls them in
+turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tunewright.artifacts.checked import Checked
+from tunewright.artifacts.context import RunContext
+from tunewright.artifacts.dataset import ChatRow
+from tunewright.artifacts.files import make_folder, write_json
+from tunewright.artifacts.verdict import Verdict
+from tunewright.chat.render import Renderer
+from tunewright.models.find import tokenizer_folder
+from tunewright.recipe.sections import CheckSection, DataSection, EvaluateSection, Recipe, SftSection
+from tunewright.sources.filters.build import build_filter
+from tunewright.sources.read import AnySource, read_source
+from tunewright.stages.check.labels import Limits, judge_rows
+from tunewright.stages.check.parity import judge_parity
+from tunewright.stages.check.template import EMBEDDINGS, judge_template
+
+CODE_VERSION = 1
+
+
+def check(section: CheckSection, out: Path, run: RunContext, recipe: Recipe) -> Checked:
+    """Look at everything that a recipe will use, before it is used.
+
+    Raises:
+        ModelError: a model or its template cannot be used. DataError: a row that is none, or cannot be rendered.
+        EnvironmentProblem: a server that `serving` names does not answer.
+    """
+    began, measured = time.perf_counter(), dict[str, Any]()
+    run.judge(*check_format(recipe, section, measured))
+    write_json(make_folder(out) / "check.json", measured)
+    trainings = measured["format"]
+    return Checked(
+        folder=out,
+        rows=sum(entry["rows"] for one in trainings for entry in one.get("labels", ())),
+        prompts_sha256=next((one["prompts_sha256"] for one in trainings if "prompts_sha256" in one), ""),
+        views=tuple(dict.fromkeys(entry["name"] for one in trainings for entry in one.get("parity", ()))),
+        seconds=time.perf_counter() - began,
+    )
+
+
+# ── format ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model, the rows it is trained on and the stages that ask it. `data` is None where nothing is trained."""
+
+    model: str
+    data: DataSection | None
+    trains_embeddings: bool
+    evaluations: tuple[EvaluateSection, ...]
+
+
+def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]) -> list[Verdict]:
+    """Return the verdicts on template, labels and parity of every training of the recipe.
+
+    Raises: as `check`.
+    """
+    verdicts = list[Verdict]()
+    entries = measured["format"] = list[dict[str, Any]]()
+    for training in trainings(recipe):
+        folder = tokenizer_folder(training.model)
+        entry: dict[str, Any] = {"model": training.model}
+        entries.append(entry)
+        verdicts += judge_template(folder, entry, trains_embeddings=training.trains_embeddings)
+        rows = list(_rows(training.data, section.limit)) if training.data else []
+        if training.data and rows:
+            verdicts += judge_rows(folder, rows, entry, _limits(training.data, folder))
+            verdicts += judge_parity(folder, training.model, rows, training.evaluations, section.serving, entry)
+    return verdicts
+
+
+def trainings(recipe: Recipe) -> list[Training]:
+    """Return every pair of a model and rows that the recipe trains; where it trains nothing, what its rows are for."""
+    data = {section.id: section for kind, section in recipe.stages if kind == "data"}
+    found: dict[tuple[str, str], Training] = {}
+    for sft in (section for kind, section in recipe.stages if kind == "sft"):
+        rows = sft.rows.partition(".")[0]
+        asks = tuple(one for one in _evaluations(recipe) if one.model in (sft.id, sft.model))
+        found.setdefault((str(sft.model), rows), Training(str(sft.model), data.get(rows), _trains_embeddings(sft), asks))
+    if not found:
+        for rows, section in data.items():
+            found[rows, ""] = Training(str(section.model), section, False, tuple(_evaluations(recipe)))
+    return list(found.values())
+
+
+def _evaluations(recipe: Recipe) -> Iterator[EvaluateSection]:
+    return (section for kind, section in recipe.stages if kind == "evaluate")
+
+
+def _trains_embeddings(sft: SftSection) -> bool:
+    targets = sft.lora.targets
+    return not isinstance(targets, str) and any(part in name for name in targets for part in EMBEDDINGS)
+
+
+def _rows(data: DataSection, limit: int) -> Iterator[ChatRow]:
+    """Yield the first rows of each source, behind the filters of the section."""
+    for source in data.sources:
+        yield from islice(_filtered(source, data), limit)
+
+
+def _filtered(source: AnySource, data: DataSection) -> Iterator[ChatRow]:
+    rows = (row for row in read_source(source) if isinstance(row, ChatRow))
+    for one in getattr(data, "filters", ()):
+        row_filter = build_filter(one)
+        rows = (row for row in row_filter(rows) if isinstance(row, ChatRow))
+    return rows
+
+
+def _limits(data: DataSection, folder: Path) -> Limits:
+    """Return how long the rows of a `data` stage may be."""
+    context = Renderer.from_folder(folder).context_length
+    limits = [limit for limit in (data.max_tokens, context) if limit is not None]
+    return Limits(min(limits, default=None), data.overlong == "drop")
