@@ -89,6 +89,7 @@ def _save_weights(folder: Path, tokenizer: Tokenizer, family: str) -> None:
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
+        initializer_range=0.1,  # 0.02 is for thousands of numbers a row: here a row never met would look untrained
         bos_token_id=tokenizer.token_to_id(kind.bos) if kind.bos else None,
         eos_token_id=tokenizer.token_to_id(kind.eos),
         pad_token_id=tokenizer.token_to_id(PAD),

@@ -25,6 +25,15 @@ def _with_control_tokens(row: Row, place: int) -> Row:
     return {**row, "messages": [{**question, "content": text}, answer]} if place % 4 == 0 else row
 
 
+def _eos_rewritten(project: Project) -> None:
+    """Name `<|endoftext|>` as the eos in all three places that say it."""
+    tokenizer = json.loads((project.model / "tokenizer.json").read_text(encoding="utf-8"))
+    eos = next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == "<|endoftext|>")
+    json_file("tokenizer_config.json", eos_token="<|endoftext|>")(project)
+    for name in ("config.json", "generation_config.json"):
+        json_file(name, eos_token_id=eos)(project)
+
+
 def _template_in_config(project: Project) -> None:
     """Leave another template in tokenizer_config.json: which one is used depends on who loads the folder."""
     source = (project.model / "chat_template.jinja").read_text(encoding="utf-8")
@@ -65,7 +74,7 @@ FAULTS = grouped(
     Fault(
         "eos-is-not-what-ends-a-turn",
         "`eos_token` is `<|endoftext|>` and turns end with `<|im_end|>`: servers never stop",
-        json_file("tokenizer_config.json", eos_token="<|endoftext|>"),
+        _eos_rewritten,
         real="unsloth#5386, #384",
         promise="end-of-turn",
     ),
