@@ -79,13 +79,6 @@ FAULTS = grouped(
         promise="end-of-turn",
     ),
     Fault(
-        "pad-is-end-of-turn",
-        "the padding token is the end-of-turn: masking the padding masks the stop as well",
-        json_file("tokenizer_config.json", pad_token="<|im_end|>"),
-        real="unsloth#416, #1008",
-        promise="end-of-turn",
-    ),
-    Fault(
         "no-generation-prompt",
         "the template opens no answer: a prompt ends where no training row went on",
         template("{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}", ""),
@@ -124,14 +117,6 @@ FAULTS = grouped(
         "rows with a system turn, and a template that takes none",
         each_row(lambda row, place: {**row, "messages": [{"role": "system", "content": "Sort."}, *row["messages"]]}),
         shape="gemma",
-        promise="template",
-    ),
-    Fault(
-        "template-drops-the-tools",
-        "the template has no place for tools any more: the model is asked for calls of tools it never saw",
-        template("{% if tools %}", "{% if false %}"),
-        shape="tools",
-        real="LLaMA-Factory#10530",
         promise="template",
     ),
     Fault(
