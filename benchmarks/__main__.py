@@ -12,8 +12,9 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-BENCHMARKS = ("startup", "generation", "flop_ceiling", "sft_step", "head_cuda")
-LONG = ("head", "entropy_quality")  # over an hour on two cores: only by name
+BENCHMARKS = ("startup", "generation", "flop_ceiling", "sft_step", "head_cuda", "sandbox", "bfcl_parity", "coverage")
+# Over an hour on two cores, or in need of servers and other tools: only by name.
+LONG = ("head", "entropy_quality", "eval_speed", "server_cycles")
 
 
 def main(names: list[str]) -> int:

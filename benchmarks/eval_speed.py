@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -42,6 +42,7 @@ from tunewright.suites.protocol import find_suite
 
 AT_LEAST = 2.0
 ROUNDS = 3
+WARM_ROWS = 8
 BATCH_SIZE = 38  # the tour's
 TOKENS = 96
 MODEL = "smollm2-135m-instruct"
@@ -124,15 +125,17 @@ def ours(job: Job, backend: object) -> tuple[float, list[ScoreRow]]:
 
 
 def race(job: Job, backend: object, harness: Harness, stop: str, rounds: int) -> dict[str, object]:
-    """Return the seconds of both sides over the rounds, A B A B …, after a warm-up of each; and how answers agree."""
+    """Return the seconds of both sides over the rounds, A B A B …, after a few rows to warm up; how answers agree."""
     tokens = job.section.max_new_tokens or 0
     seconds: dict[str, list[float]] = {"ours": [], "lm-eval": []}
-    for round_ in range(rounds + 1):
+    warm = replace(job, section=job.section.model_copy(update={"limit": WARM_ROWS}))
+    ours(warm, backend)
+    harness.ask(job.texts[:WARM_ROWS], stop, tokens)
+    for _ in range(rounds):
         own, rows = ours(job, backend)
         theirs = harness.ask(job.texts, stop, tokens)
-        if round_:
-            seconds["ours"].append(own)
-            seconds["lm-eval"].append(float(theirs["seconds"]))
+        seconds["ours"].append(own)
+        seconds["lm-eval"].append(float(theirs["seconds"]))
     pairs = list(zip(rows, theirs["answers"], strict=True))
     differ = [row.id for row, answer in pairs if row.answer.strip() != answer.strip()]
     counts = [len(ids) for ids in job.ids]

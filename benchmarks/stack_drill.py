@@ -44,8 +44,6 @@ SECTION = drill.small(SftSection(rows="data.train", model="any", steps=100))
 _APART = re.compile(r"(\d\.\de[-+]\d+|inf)")
 
 
-
-
 # ── sound stacks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -210,7 +208,9 @@ def _sound(architecture: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         found = drilled(architecture, Path(folder))
     outcome = "passed" if found["passed"] else "FAILED"
-    print(f"{architecture:<12} {outcome} {found['seconds']:5.1f} s  {found['measured']} {found['told'] or ''}", flush=True)
+    print(
+        f"{architecture:<12} {outcome} {found['seconds']:5.1f} s  {found['measured']} {found['told'] or ''}", flush=True
+    )
     return found
 
 

@@ -1,8 +1,8 @@
 """Decision points in a run: it stops, it warns, or it goes on."""
 
 import pytest
-
 from tests.conftest import run
+
 from tunewright.artifacts.rundir import find_run
 from tunewright.artifacts.verdict import Status
 from tunewright.errors import GateFailed

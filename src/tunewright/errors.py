@@ -20,6 +20,7 @@ prints these without a traceback; anything else that reaches it is a bug and is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -180,3 +181,11 @@ class Stopped(TunewrightError):
     """The person, or the machine, stopped it: Ctrl-C, or SIGTERM during a run. What is done is kept."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+_OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return `text` with what a terminal would obey shown by name: `⟨U+001B⟩`. Tabs and line ends stay."""
+    return _OBEYED.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", text)

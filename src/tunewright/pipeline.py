@@ -29,6 +29,7 @@ from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.attempt import STARTED_NAME, Attempt, begin_attempt, counted, end_attempt
 from tunewright.artifacts.contents import file_marks
 from tunewright.artifacts.context import RunContext
+from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import write_json, write_text, writing
 from tunewright.artifacts.provenance import now, provenance, redact
 from tunewright.artifacts.record import Input, Record, read_record, write_record
@@ -38,7 +39,7 @@ from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError
 from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
-from tunewright.recipe.sections import CheckSection, Recipe, SftSection
+from tunewright.recipe.sections import PARTS, CheckSection, Recipe, SftSection
 from tunewright.reuse import Shelf
 from tunewright.stages.check.money import purse_of, training_costs
 
@@ -366,9 +367,20 @@ def call_stage(stage: Planned, artifacts: dict[str, Artifact], out: Path, contex
         else:
             given["trained" if field == "model" else field] = values[refs[0]]
     if stage.recipe is not None:
-        given["recipe"] = stage.recipe
+        given |= {"recipe": stage.recipe, "rows": _rows_above(stage, stage.recipe, artifacts)}
     result: Artifact = function(**given, section=stage.section, out=out, run=context)
     return result
+
+
+def _rows_above(stage: Planned, recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, Rows]:
+    """Return all rows that the stages above have made, by reference: `data.train`."""
+    above = recipe.stages[: stage.index - 1]
+    return {
+        f"{section.id}.{part}": _resolve(f"{section.id}.{part}", artifacts)
+        for kind, section in above
+        for part in PARTS.get(kind, ())
+        if section.id in artifacts
+    }
 
 
 def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
@@ -378,35 +390,25 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
 
 
 def preflight(recipe: Recipe) -> list[Verdict]:
-    """Check what can be checked without training: templates, labels and parity, and the rows of every `data` stage.
+    """Check what can be checked without training: the rows of every `data` stage, and all that a stage `check` looks at.
 
-    It is what a stage `check` does, with its section where the recipe has one, and then the `data` stages.
+    The check has the section of the recipe where there is one, and sees the rows.
 
     Raises:
         ModelError, DataError: as the stages themselves would, before anything is spent.
     """
     stages = plan(recipe)
-    own = next((stage for stage in stages if stage.kind == "check"), None)
-    made: dict[str, Artifact] = {}
+    own = next((stage.section for stage in stages if stage.kind == "check"), CheckSection(id="check"))
+    last = Planned(len(stages) + 1, "check", own, {}, {}, {}, 0, recipe=recipe)
+    artifacts: dict[str, Artifact] = {}
+    verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory() as folder:
-        verdicts = _tried(own or _extra_check(recipe), made, Path(folder))
-        for stage in stages:
-            if stage.kind == "data":
-                known = {verdict.name for verdict in verdicts}
-                found = _tried(stage, made, Path(folder))
-                verdicts += [verdict for verdict in found if verdict.name not in known or verdict.stops]
+        for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
+            context = RunContext(stage=stage.id, quiet=True)
+            artifacts[stage.id] = call_stage(stage, artifacts, Path(folder) / stage.folder_name, context)
+            known = {verdict.name for verdict in verdicts}  # of all rows; a check looks at the first of them
+            verdicts += [verdict for verdict in context.verdicts if verdict.name not in known or stage.kind == "data"]
     return verdicts
-
-
-def _extra_check(recipe: Recipe) -> Planned:
-    return Planned(0, "check", CheckSection(id="check"), {}, {}, {}, 0, recipe=recipe)
-
-
-def _tried(stage: Planned, made: dict[str, Artifact], folder: Path) -> list[Verdict]:
-    """Run a stage that spends nothing in a folder that goes away; return its verdicts."""
-    context = RunContext(stage=stage.id, quiet=True)
-    made[stage.id] = call_stage(stage, made, folder / f"{stage.kind}-{stage.id}", context)
-    return context.verdicts
 
 
 def as_json(run: RunFolder) -> dict[str, Any]:

@@ -30,8 +30,8 @@ from tunewright.sources.read import data_identities
 from tunewright.suites.identity import suite_identity
 
 KINDS: dict[str, str] = {
-    "probe": "tunewright.stages.probe.stage",
     "check": "tunewright.stages.check.stage",
+    "probe": "tunewright.stages.probe.stage",
     "data": "tunewright.stages.data.stage",
     "evaluate": "tunewright.stages.evaluate.stage",
     "dry_run": "tunewright.stages.dry_run.stage",

@@ -1,8 +1,8 @@
 """The drill finds each fault that is planted in a stack."""
 
 import pytest
-
 from benchmarks.stack_drill import FAULTS, main
+
 from tunewright.artifacts.verdict import Status
 from tunewright.models.tiny import write_tiny_twin
 

@@ -54,7 +54,7 @@ def test_an_unknown_name_lists_what_a_model_may_be(ref):
     assert not may_be_model(ref)
 
 
-def test_a_missing_gguf_file_is_told():
+def test_a_missinggguf_file_is_told():
     with pytest.raises(ModelError, match="no such file"):
         model_identity("nowhere/model.gguf")
 

@@ -110,6 +110,11 @@ def test_a_tuned_model_that_is_asked_with_a_system_text_it_never_saw_is_not_done
     assert parity.state is State.NOT_DONE and "terse" in parity.seen
 
 
+def test_what_a_server_rendered_is_not_shown_to_be_the_format_of_training(ready):
+    change(ready.stage_folder("after") / "record.json", "result", "inference", "backend", to="openai")
+    assert state_of(ready, "identical format").state is State.NOT_SHOWN
+
+
 def test_a_score_of_zero_is_not_done(ready):
     record = ready.stage_folder("after") / "record.json"
     summary = read_json(record)["result"]["summary"]

@@ -253,3 +253,41 @@ def test_an_answer_that_could_not_be_scored_is_no_wrong_one(sample):
     assert first["outcome"] is None
     assert first["answers"][-1]["class"] == "not scored"
     assert first["answers"][-1]["reason"] == "the server timed out"
+
+
+def with_inference(run, stage_id, **changes):
+    """The same run, one of whose evaluations asked its model in another way."""
+    path = run.path / run.stage_folder(stage_id).name / "record.json"
+    record = json.loads(path.read_text())
+    record["result"].update({key: value for key, value in changes.items() if key in record["result"]})
+    record["result"]["inference"].update(changes)
+    path.write_text(json.dumps(record))
+    return run
+
+
+def test_systems_that_were_asked_alike_raise_no_alert(run):
+    assert "not asked alike" not in Page(page_of(run)).said
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "told"),
+    [
+        ("after", {"system": "Be terse."}, "system text: base the row's own, tuned “Be terse.”"),
+        (
+            "after",
+            {"template_kwargs": {"enable_thinking": False}},
+            "template settings: base none, tuned enable_thinking",
+        ),
+        ("after", {"shots": 3}, "worked examples: base 0, tuned, 3 worked examples 3"),
+        ("before-few-shot", {"system": "Be terse."}, "base, 3 worked examples “Be terse.”, tuned the row's own"),
+        ("after", {"prompt_parity": "7 of 150 requests say what the rows say"}, "tuned: 7 of 150 requests say"),
+    ],
+)
+def test_systems_that_were_not_asked_alike_are_told_in_red(run, stage, changes, told):
+    page = Page(page_of(with_inference(run, stage, **changes)))
+    assert "The compared systems were not asked alike." in page.said and told in page.said
+    assert any("alert loud" in attributes.get("class", "") for _, attributes in page.tags)
+
+
+def test_requests_that_say_all_that_the_rows_say_are_asked_alike(run):
+    assert "not asked alike" not in Page(page_of(with_inference(run, "after", prompt_parity="150 of 150 say …"))).said

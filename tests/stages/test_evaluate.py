@@ -392,3 +392,27 @@ def test_a_text_longer_than_the_context_is_scored_in_windows_each_token_once(toy
     assert said["num_tokens"] == len(ids) - start
     assert said["num_bytes"] == 4500
     assert scores.summary[0].value == pytest.approx(scored.scores["perplexity"])
+
+
+def judged_by(model):
+    grader = {
+        "type": "score_model", "name": "judge", "model": model, "range": [0, 1],
+        "input": [{"role": "user", "content": "How good is {{ sample.output_text }}?"}],
+    }  # fmt: skip
+    return {"suite": "sample", "options": {"grader": grader}}
+
+
+def test_a_model_that_would_grade_its_own_answers_is_refused(toy_model, rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(UserError, match="would grade its own answers"):
+        run_stage(rows, section(toy_model, **judged_by(str(toy_model))), tmp_path / "out")
+    assert not (tmp_path / "out" / "answers.jsonl").exists()
+
+
+def test_tool_calls_are_read_in_the_form_that_the_models_template_writes(toy_model, rows, tmp_path):
+    scores, _ = run_stage(rows, section(toy_model, suite="tool-calls"), tmp_path / "found")
+    assert scores.inference.calls_read_as == "hermes"
+    told, _ = run_stage(rows, section(toy_model, suite="tool-calls", options={"format": "mistral"}), tmp_path / "told")
+    assert told.inference.calls_read_as == "mistral"
+    other, _ = run_stage(rows, section(toy_model), tmp_path / "other")
+    assert other.inference.calls_read_as == ""

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 
 from tunewright.artifacts.dataset import ChatRow
@@ -63,3 +65,17 @@ def test_a_grader_that_is_wrong_is_a_clean_error(options):
 
 def test_a_grade_of_full_marks_has_no_failure():
     assert scored_of(Grade(1.0, "right")).failure == ""
+
+
+def test_a_grader_that_takes_many_answers_at_once_is_given_all_of_them():
+    class Batched(Length):
+        sizes: ClassVar[list[int]] = []
+
+        def grade_many(self, answers, rows):
+            self.sizes.append(len(answers))
+            return [self.grade(answer, row) for answer, row in zip(answers, rows, strict=True)]
+
+    scored = Graded(Batched()).score_all(["12345", "", "1"], [row(), row(), row()])
+    assert Batched.sizes == [3]
+    assert [one.scores.get("score") for one in scored] == [0.5, None, 0.1]
+    assert scored[1].error

@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tunewright.errors import RunFolderError
 
 
 class Artifact(BaseModel):
@@ -26,5 +28,15 @@ class Artifact(BaseModel):
 
     @classmethod
     def load(cls, folder: Path, result: dict[str, Any]) -> Self:
-        """Return the artifact that the record in `folder` describes."""
-        return cls(folder=folder, **result)
+        """Return the artifact that the record in `folder` describes.
+
+        Raises:
+            RunFolderError: it describes none.
+        """
+        try:
+            return cls(folder=folder, **result)
+        except (ValidationError, TypeError) as error:
+            raise RunFolderError(
+                f"not a result this version can read: {' '.join(str(error).splitlines()[:3])}", where=str(folder),
+                fix="remove that folder; the command that made it makes it again",
+            ) from None  # fmt: skip

@@ -119,13 +119,17 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     count = 0
     part = path.with_name(f".{path.name}.part")
     with writing(path):
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        try:
+            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:  # as `write_text`
+                for row in rows:
+                    file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                    count += 1
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     return count
 
 
@@ -138,13 +142,19 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     if not path.is_file():
         raise DataError("no such file", where=str(path), fix="check the path; it is taken from the current folder")
-    with path.open("rb") as file:
-        number = 0
-        while raw := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            line = _decode_line(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, path, number)
-            if line.strip():
-                yield number, _parse_line(line, path, number)
+    for number, raw in enumerate(_raw_lines(path), 1):
+        line = _decode_line(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, path, number)
+        if line.strip():
+            yield number, _parse_line(line, path, number)
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                yield raw
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from None
 
 
 def _decode_line(raw: bytes, path: Path, number: int) -> str:
@@ -198,9 +208,12 @@ class JsonlAppender:
                     if not raw.endswith(b"\n"):
                         break
                     try:
-                        self.existing.append(json.loads(raw))
-                    except json.JSONDecodeError:
+                        row = json.loads(raw)
+                    except (ValueError, RecursionError):
                         break
+                    if not isinstance(row, dict):
+                        break
+                    self.existing.append(row)
                     good += len(raw)
         with writing(path):
             self._file = path.open("ab")
@@ -209,7 +222,8 @@ class JsonlAppender:
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append `rows` in one write, so that a batch is there as a whole or cut at a line."""
-        data = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+        text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        data = text.encode("utf-8", "backslashreplace")  # as `write_text`
         with writing(self.path):
             self._file.write(data)
             self._file.flush()

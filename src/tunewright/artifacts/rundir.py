@@ -34,7 +34,7 @@ from tunewright.errors import DataError, RunFolderError
 RUNS = Path("runs")
 
 ARTIFACTS: dict[str, type[Artifact]] = {
-    cls.kind: cls for cls in (Checked, Dataset, Trained, Scores, DryRun, Comparison, Probed)
+    cls.kind: cls for cls in (Checked, Probed, Dataset, Trained, Scores, DryRun, Comparison)
 }
 
 
@@ -84,7 +84,10 @@ class RunFolder:
 
     def stage_ids(self) -> list[str]:
         """Return the ids of the recipe's stages, in order."""
-        return [section["id"] for entry in self.resolved["stages"] for section in entry.values()]
+        try:
+            return [str(section["id"]) for entry in self.resolved["stages"] for section in entry.values()]
+        except (AttributeError, KeyError, TypeError):
+            raise _damaged("a stage in it has no id", str(self.path / "recipe.resolved.json")) from None
 
     def stage_folder(self, stage_id: str) -> Path:
         """Return `<index>-<id>`, whether it is there or not."""
@@ -110,6 +113,8 @@ class RunFolder:
             raise RunFolderError(
                 f"stage {stage_id!r} is not done", where=str(folder), fix="give the `tw run` command again"
             )
+        if record.kind not in ARTIFACTS:
+            raise _damaged(f"there is no kind of stage {record.kind!r}", str(folder))
         return ARTIFACTS[record.kind].load(folder, record.result)
 
     @contextmanager

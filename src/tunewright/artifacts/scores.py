@@ -7,12 +7,15 @@ that could not be had, or not be scored, has an `error` and no scores: it counts
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.files import read_jsonl
+from tunewright.errors import DataError
+
+MOST_SCORE: Final = 1e100  # far above any score, and its square is still a number
 
 
 class ScoreRow(BaseModel):
@@ -67,6 +70,28 @@ class ScoreRow(BaseModel):
         return self.id.removesuffix(f"#{self.repeat}") if self.repeat else self.id
 
 
+def read_score_row(row: dict[str, Any], where: str) -> ScoreRow:
+    """Return a line of scores.jsonl. `where` is its place.
+
+    Raises:
+        DataError: it is no scored row.
+    """
+    try:
+        found = ScoreRow(**row)
+    except (ValidationError, TypeError) as error:
+        raise DataError(
+            f"not a scored row: {' '.join(str(error).splitlines()[:3])}", where=where,
+            expected="a line as an evaluate stage writes it",
+        ) from None  # fmt: skip
+    strange = next((name for name, score in found.scores.items() if not abs(score) < MOST_SCORE), None)
+    if strange is not None:  # NaN is not less either
+        raise DataError(
+            f"the score {strange!r} is {found.scores[strange]}", where=where, expected="a finite number",
+            fix="take the score out of the line, and say why in `error`",
+        ) from None  # fmt: skip
+    return found
+
+
 def answer_id(row_id: str, repeat: int) -> str:
     """Return the id of the answer number `repeat`, from 0, to a row."""
     return f"{row_id}#{repeat}" if repeat else row_id
@@ -116,6 +141,8 @@ class Inference(BaseModel):
     precision: str = ""
     suite: str = ""
     options: dict[str, Any] = {}
+    calls_read_as: str = ""
+    """how tool calls were read from the answers: a format, or `response_template`"""
 
 
 class Scores(Artifact):
@@ -155,5 +182,6 @@ class Scores(Artifact):
 
     def rows(self) -> Iterator[ScoreRow]:
         """Yield the scored rows, in the order of the data."""
-        for _, row in read_jsonl(self.folder / "scores.jsonl"):
-            yield ScoreRow(**row)
+        path = self.folder / "scores.jsonl"
+        for number, row in read_jsonl(path):
+            yield read_score_row(row, f"{path}:{number}")

@@ -12,7 +12,7 @@ import os
 import random
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -127,7 +127,7 @@ class Poster:
         if status != 200:
             raise self._refusal(status, headers, raw)
         try:
-            return read_answer(json.loads(raw), names)
+            return self._storable(read_answer(json.loads(raw), names))
         except BadAnswer as error:
             raise self._bad_answer(error) from None
         except (ValueError, RecursionError):
@@ -160,6 +160,11 @@ class Poster:
         again = error.status is None or error.status in TRY_AGAIN
         told = self._clean(str(error))
         return Failure(told, whose="server" if again else "row", again=again, may_be_billed=True, status=error.status)
+
+    def _storable(self, answer: Answer) -> Answer:
+        """Return what may stand in scores, caches and reports: without the key, and without half characters."""
+        text = answer.text.encode("utf-8", "replace").decode()
+        return replace(answer, text=text.replace(self.api_key, "***") if self.api_key else text)
 
     def _clean(self, text: str) -> str:
         return redacted(text, self.api_key)

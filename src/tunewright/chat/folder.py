@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from tunewright.chat.messages import is_unicode
 from tunewright.errors import ModelError
 
 NO_TEMPLATE_FIX = "a base model needs a template: add chat_template.jinja to the folder, or use the instruct model"
@@ -72,7 +73,9 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
         )  # fmt: skip
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain `Exception` for a file it cannot read
+    except BaseException as error:  # plain `Exception` for a file it cannot read, and a panic of its Rust code
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelError(f"not a tokenizer: {error}", where=str(path), fix="download the file again") from None
     tokenizer.no_truncation()  # some files carry a cut or a padding from their training; rows are never cut here
     tokenizer.no_padding()
@@ -84,7 +87,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # broken JSON or not UTF-8
+    except (ValueError, RecursionError) as error:  # broken JSON, not UTF-8, or nested too deep
         raise ModelError(f"broken JSON: {error}", where=str(path), fix="download the file again") from None
     if not isinstance(value, dict):
         raise ModelError(f"a JSON {type(value).__name__}", where=str(path), expected="a JSON object")
@@ -96,7 +99,7 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
     found = {}
     for name, value in config.items():
         text = value.get("content") if isinstance(value, dict) else value
-        if name.endswith("_token") and isinstance(text, str):
+        if name.endswith("_token") and isinstance(text, str) and is_unicode(text):
             found[name] = text
     return found
 
@@ -136,13 +139,13 @@ def _id_of(tokenizer: Tokenizer, token: str | None) -> int | None:
 
 def _id_list(value: Any) -> list[int]:
     items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, int) and not isinstance(item, bool)]
+    return [item for item in items if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**31]
 
 
 def _context_length(config: dict[str, Any]) -> int | None:
     inner = config.get("text_config")  # where models that also see images keep it
     for part in (config, inner if isinstance(inner, dict) else {}):
         length = part.get("max_position_embeddings")
-        if isinstance(length, int):
+        if isinstance(length, int) and 0 < length < 2**53:
             return length
     return None

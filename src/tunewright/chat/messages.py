@@ -76,11 +76,12 @@ def _check_content(message: Mapping[str, Any], where: str) -> None:
                 f"content is {_describe(content)}", where=where,
                 expected="text, a list of {type: text} parts, or null beside tool_calls",
             )  # fmt: skip
-        if not _is_unicode(text):
+        if not is_unicode(text):
             raise DataError("content has half of a surrogate pair", where=where, expected="valid Unicode")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """False for half a surrogate pair, which JSON can escape and no file, tokenizer or terminal takes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,14 +2,14 @@
 
 Same environment as `transformers` gives them (trimmed blocks, loop controls, `tojson`, `raise_exception`,
 `strftime_now`, `{% generation %}`), so that the text is the same to the byte; tests compare. A template comes from
-the internet: it sees plain values only, cannot change them or reach Python, and its size and its output are bounded.
+the internet: it sees plain values only, cannot change them or reach Python, and its size, its output and what it may
+do are bounded (`sandbox.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,10 +19,10 @@ from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context, Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.runtime import Macro
 from jinja2.utils import Namespace
 
+from tunewright.chat.sandbox import Sandbox
 from tunewright.errors import ModelError
 
 Messages = Sequence[Mapping[str, Any]]
@@ -32,12 +32,8 @@ Span = tuple[int, int]
 MAX_TEMPLATE_CHARS = 500_000
 # Twice the text of a million-token context at 8 characters a token.
 MAX_OUTPUT_CHARS = 16_000_000
-
-# What template code can raise by itself. KeyboardInterrupt is not among them: Ctrl-C still works.
-_TEMPLATE_FAULTS = (
-    jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError,
-    MemoryError, AssertionError,
-)  # fmt: skip
+MAX_TOLD_CHARS = 1_000  # of a template's own words in an error
+MAX_PATTERN_CHARS = 200  # of a date's format
 
 
 class ChatTemplate:
@@ -60,16 +56,19 @@ class ChatTemplate:
             )  # fmt: skip
         self.source, self.variables, self.where = source, dict(variables or {}), where
         self.sha256 = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
-        self._lock = threading.Lock()  # the tracker of generation blocks belongs to one rendering at a time
-        environment = _environment()
-        self._tracker = environment.extensions[GenerationTracker.identifier]
+        self._sandbox = _environment()
+        self._tracker = self._sandbox.extensions[GenerationTracker.identifier]
         try:
-            self._template = environment.from_string(source)
+            with self._sandbox.counting():
+                self._template = self._sandbox.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise ModelError(f"the chat template has a syntax error in line {error.lineno}: {error.message}",
                              where=where, fix="mend chat_template.jinja") from None  # fmt: skip
         except RecursionError:
             raise ModelError("the chat template is nested too deep to compile", where=where) from None
+        except Exception as error:  # Jinja lets through what Python says of the code that it makes of the template
+            raise ModelError(f"the chat template cannot be compiled: {_told(error)}", where=where,
+                             fix="mend chat_template.jinja") from None  # fmt: skip
 
     def render(
         self,
@@ -95,25 +94,24 @@ class ChatTemplate:
         """
         values = {**self.variables, "messages": list(messages), "tools": list(tools) if tools else None,
                   "documents": None, "add_generation_prompt": add_generation_prompt}  # fmt: skip
-        with self._lock:
+        with self._sandbox.counting():  # the tracker of generation blocks belongs to one rendering at a time
             assert isinstance(self._tracker, GenerationTracker)
             self._tracker.begin()
             try:
                 for chunk in self._template.generate(values):
                     self._tracker.add(chunk)
-            except _TEMPLATE_FAULTS as error:
+            except Exception as error:  # template code can raise whatever Python can; Ctrl-C still works
                 raise self._refusal(error) from None
             return self._tracker.text(), self._tracker.spans
 
     def _refusal(self, error: BaseException) -> ModelError:
         if isinstance(error, _Raised):  # the template's own `raise_exception`: its words are for the user
             return ModelError(
-                f"the chat template refuses the conversation: {error.message}", where=self.where,
+                f"the chat template refuses the conversation: {_told(error)}", where=self.where,
                 fix="change the messages to what the model's template takes",
             )  # fmt: skip
-        detail = str(error) or type(error).__name__
         return ModelError(
-            f"the chat template fails: {detail}", where=self.where,
+            f"the chat template fails: {_told(error)}", where=self.where,
             fix="check the messages against the model's template, or mend chat_template.jinja",
         )  # fmt: skip
 
@@ -156,23 +154,6 @@ class _Raised(jinja2.TemplateError):
     """The template called `raise_exception`."""
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, and no way to fill the memory with one multiplication."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Refuse a power, or a repetition, whose result would be too large to be text."""
-        if operator == "**" and not abs(right) <= 64:
-            raise SecurityError("it takes a very large power")
-        sizes = [abs(side) if isinstance(side, int) else len(side) for side in (left, right) if hasattr(side, "__len__")
-                 or isinstance(side, int)]  # fmt: skip
-        repeats = hasattr(left, "__len__") or hasattr(right, "__len__")
-        if operator == "*" and repeats and len(sizes) == 2 and sizes[0] * sizes[1] > MAX_OUTPUT_CHARS:
-            raise SecurityError("it repeats a text too often")
-        return super().call_binop(context, operator, left, right)
-
-
 class _TemplateDict:
     """`dict` as templates may use it: it makes dictionaries and is not the type itself."""
 
@@ -203,11 +184,17 @@ def _check_attribute(name: object) -> None:
         raise SecurityError(f"it names a namespace attribute {name!r}")
 
 
-def _raise_exception(message: str) -> None:
-    raise _Raised(str(message))
+def _told(error: BaseException) -> str:
+    return str(error)[:MAX_TOLD_CHARS] or type(error).__name__
+
+
+def _raise_exception(message: object) -> None:
+    raise _Raised(str(message) if isinstance(message, str | int | float) else type(message).__name__)
 
 
 def _strftime_now(pattern: str) -> str:
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise SecurityError("it writes the date in a very long format")
     return datetime.now().strftime(pattern)
 
 
@@ -222,8 +209,8 @@ def _tojson(
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _environment() -> _Sandbox:
-    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTracker, loopcontrols])
+def _environment() -> Sandbox:
+    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTracker, loopcontrols])
     functions: dict[str, Callable[..., Any] | object] = {
         "raise_exception": _raise_exception,
         "strftime_now": _strftime_now,
@@ -231,5 +218,5 @@ def _environment() -> _Sandbox:
         "namespace": _TemplateNamespace,
     }
     environment.globals.update(functions)
-    environment.filters["tojson"] = _tojson
+    environment.add_filter("tojson", _tojson)
     return environment

@@ -15,6 +15,7 @@ from tunewright.errors import EXIT_GATE
 from tunewright.reports.checklist import Item, State, items_of, sign
 from tunewright.reports.gather import Story
 
+
 def checklist(
     run: Annotated[str, typer.Argument(help="a run: folder, recipe/number, or a recipe's name for its latest")],
     sign_: Annotated[

@@ -11,17 +11,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from tunewright.artifacts.comparison import Change, PairedTest, PairOfSystems
 from tunewright.artifacts.files import read_jsonl
 from tunewright.artifacts.rundir import RUNS, find_run
-from tunewright.artifacts.scores import ScoreRow, Scores
+from tunewright.artifacts.scores import ScoreRow, Scores, read_score_row
 from tunewright.cli.tables import print_json, print_table, print_text
-from tunewright.errors import EXIT_GATE, DataError, RunFolderError, UserError
+from tunewright.errors import EXIT_GATE, RunFolderError, UserError
 from tunewright.reports import words
 from tunewright.suites import MAIN_METRIC, METRICS
 
@@ -125,15 +124,7 @@ def read_side(text: str, cluster: str | None = None) -> Side:
             f"{text} has its groups already", where="--cluster", expected="only for logs of other tools",
             fix="leave it out: rows are grouped by their `group`",
         )  # fmt: skip
-    return Side(text, [_score_row(row, f"{path}:{number}") for number, row in read_jsonl(path)])
-
-
-def _score_row(row: dict[str, Any], where: str) -> ScoreRow:
-    try:
-        return ScoreRow(**row)
-    except (ValidationError, TypeError) as error:
-        detail = str(error).splitlines()[:3]
-        raise DataError(f"not a scored row: {' '.join(detail)}", where=where, expected=FORMS) from None
+    return Side(text, [read_score_row(row, f"{path}:{number}") for number, row in read_jsonl(path)])
 
 
 def scores_file(text: str) -> Path:
@@ -155,6 +146,7 @@ def scores_file(text: str) -> Path:
 def _print(
     tests: Sequence[PairedTest], main: PairedTest, matrix: Sequence[PairOfSystems], changed: Sequence[Change]
 ) -> None:
+    unit = words.unit_of(main)
     print_table(HEAD, [_cells(test) for test in tests], RIGHT, WHOLE)
     print(f"B is {main.verdict}: {words.change(main)} ({words.evidence(main, CONFIDENCE)})."
           if main.verdict != "not shown" else f"Not shown: {words.power_sentence(main)}")  # fmt: skip
@@ -162,26 +154,28 @@ def _print(
           f"{_unscored(main)}; p-values are Holm-corrected over the metrics.")  # fmt: skip
     if matrix:
         print(f"\nevery pair in {words.metric_label(main.metric)}, p-values Holm-corrected over the pairs:")
-        print_table(MATRIX_HEAD, [_matrix_cells(pair) for pair in matrix], (4,), (5,))
+        print_table(MATRIX_HEAD, [_matrix_cells(pair, unit) for pair in matrix], (4,), (5,))
     if changed:
-        print_text("\n".join(["", "most changed rows:", *(_change_line(change) for change in changed[:MOST_CHANGES])]))
+        lines = [_change_line(change, unit) for change in changed[:MOST_CHANGES]]
+        print_text("\n".join(["", "most changed rows:", *lines]))
 
 
 def _unscored(test: PairedTest) -> str:
     return f", {words.count(test.unscored)} more unscored on a side" if test.unscored else ""
 
 
-def _change_line(change: Change) -> str:
-    moved = f"{words.percent(change.baseline)} → {words.percent(change.candidate)}"
+def _change_line(change: Change, unit: words.Unit) -> str:
+    unit = words.Unit(True) if change.by == "failure" else unit  # of a failure class they are shares of the rows
+    moved = f"{unit.value(change.baseline)} → {unit.value(change.candidate)}"
     ids = ", ".join((change.better if change.gained >= change.lost else change.worse)[:3])
     return f"  {change.by} {change.value}: {moved}, {change.gained} better, {change.lost} worse ({ids})"
 
 
-def _matrix_cells(pair: PairOfSystems) -> list[str]:
+def _matrix_cells(pair: PairOfSystems, unit: words.Unit) -> list[str]:
     return [
         f"{pair.first} → {pair.second}",
-        words.points(pair.difference),
-        words.interval(*pair.interval),
+        unit.difference(pair.difference),
+        unit.interval(*pair.interval),
         words.p_value(pair.p_value).removeprefix("p ").removeprefix("= "),
         words.count(pair.num_rows),
         pair.verdict,
@@ -189,15 +183,16 @@ def _matrix_cells(pair: PairOfSystems) -> list[str]:
 
 
 def _cells(test: PairedTest) -> list[str]:
+    unit = words.unit_of(test)
     return [
         words.metric_label(test.metric),
-        f"{words.percent(test.baseline)} → {words.percent(test.candidate)}",
-        words.points(test.difference),
-        words.interval(*test.interval),
+        f"{unit.value(test.baseline)} → {unit.value(test.candidate)}",
+        unit.difference(test.difference),
+        unit.interval(*test.interval),
         words.p_value(test.p_value).removeprefix("p ").removeprefix("= "),
         words.count(test.gained),
         words.count(test.lost),
-        words.points(test.least_detectable).lstrip("+"),
+        unit.difference(test.least_detectable).lstrip("+"),
         words.count(test.num_rows),
         test.verdict,
     ]

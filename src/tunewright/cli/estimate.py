@@ -43,9 +43,7 @@ MILLION = 1_000_000
 
 def estimate(
     what: Annotated[str, typer.Argument(metavar="RECIPE|MODEL", help="a recipe, or a model: folder, alias, hub id")],
-    gpus: Annotated[
-        bool, typer.Option("--gpus", help="add GPUs to rent: what fits, hours, USD")
-    ] = False,
+    gpus: Annotated[bool, typer.Option("--gpus", help="add GPUs to rent: what fits, hours, USD")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="change a field")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:

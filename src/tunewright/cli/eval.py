@@ -107,17 +107,17 @@ def _lines(one: Evaluated, tests: Sequence[PairedTest]) -> list[list[str]]:
 
 
 def _value(metric: MetricSummary) -> list[str]:
-    if metric.higher_is_better and 0 <= metric.value <= 1:
-        return [words.percent(metric.value), words.interval(metric.low, metric.high)]
-    ends = " to ".join(words.significant(end) for end in (metric.low, metric.high))
-    return [words.significant(metric.value), ends]
+    rate = metric.higher_is_better and 0 <= metric.low <= metric.high <= 1
+    unit = words.Unit(rate)
+    return [unit.value(metric.value), unit.interval(metric.low, metric.high)]
 
 
 def _difference(test: PairedTest | None) -> list[str]:
     if test is None:
         return []
     p_value = words.p_value(test.p_value).removeprefix("p ").removeprefix("= ")
-    return [words.points(test.difference), words.interval(*test.interval), p_value, test.verdict]
+    unit = words.unit_of(test)
+    return [unit.difference(test.difference), unit.interval(*test.interval), p_value, test.verdict]
 
 
 def _footnotes(found: Sequence[Evaluated]) -> list[str]:

@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunewright import __version__
-from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, Stopped, TunewrightError, UserError
+from tunewright.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, Stopped, TunewrightError, UserError, printable
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, the shell's convention
 PROGRAM = "tw"
+# What a path may be by the user's own doing; a file that is not there is told where it is looked for.
+_UNREADABLE = {
+    errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EIO, errno.EROFS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,10 @@ def _guarded(call: Callable[[], int], args: list[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             raise  # what runs writes names its file: this is stdout
+        if isinstance(error, OSError) and error.errno in _UNREADABLE and error.filename is not None:
+            told = UserError(f"cannot be read or written ({error.strerror})", where=str(error.filename)[:300])
+            _print_error(told, as_json)
+            return told.exit_code
         return _print_bug(error, as_json)
 
 
@@ -147,7 +155,7 @@ def _print_error(error: TunewrightError, as_json: bool) -> None:
         _print_json(error.as_json())
     else:
         lead = "\n" if isinstance(error, Stopped) else ""  # the terminal shows ^C in this line
-        print(lead + error.render(), file=sys.stderr)
+        print(lead + printable(error.render()), file=sys.stderr)  # ids and names of a file may hold what it obeys
 
 
 def _print_bug(error: Exception, as_json: bool) -> int:

@@ -53,12 +53,17 @@ def find_model(text: str) -> FoundModel:
 
 def _adapter(text: str, place: Path) -> FoundModel:
     """Return the model of an adapter's folder; of an sft stage's, its record says which base it was trained on."""
-    base = read_json(place / "adapter_config.json").get("base_model_name_or_path")
+    base = _field(place / "adapter_config.json", "base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise ModelError("the adapter does not name its base model", where=str(place / "adapter_config.json"))
     told = place.parent / "trained.json"
-    identity = read_json(told).get("base_identity", "") if told.is_file() else ""
-    return FoundModel(text, base, place, str(identity))
+    identity = _field(told, "base_identity") if told.is_file() else ""
+    return FoundModel(text, base, place, str(identity or ""))
+
+
+def _field(path: Path, name: str) -> object:
+    value = read_json(path)
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _run_before_colon(text: str) -> RunFolder | None:

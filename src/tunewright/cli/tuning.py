@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from tunewright.artifacts.files import make_folder
 from tunewright.artifacts.fingerprint import fingerprint
-from tunewright.errors import DataError, MissingExtra, UserError
+from tunewright.errors import DataError, MissingExtra, RecipeError, UserError
 from tunewright.suites.options import Options, read_part
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def read_space(path: Path | None) -> Space:
     from tunewright.recipe.load import read_text
 
     document = doc.parse(read_text(path), str(path))
+    if document.problems:
+        raise RecipeError(document.problems)
     if not isinstance(document.value, dict):
         raise UserError("no mapping", where=str(path), expected="temperature, top_p, system, template_kwargs, …")
     space = read_part(Space, document.value, document)
@@ -89,7 +91,13 @@ def applied(section: EvaluateSection, settings: Settings) -> EvaluateSection:
     update = dict(settings)
     if update.get("temperature", section.temperature) in (None, 0):
         update |= {"top_p": None, "repeats": 1}
-    return type(section).model_validate({**section.model_dump(), **update})
+    try:
+        return type(section).model_validate({**section.model_dump(), **update})
+    except ValidationError as error:
+        raise UserError(
+            f"{settings} cannot be tried: {error.errors()[0]['msg']}", where="--space",
+            expected="what the fields of `evaluate` may be",
+        ) from None  # fmt: skip
 
 
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────

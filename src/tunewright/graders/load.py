@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunewright.errors import DataError, UserError
+from tunewright.errors import DataError, RecipeError, RecipeProblem, UserError
 from tunewright.graders.protocol import Grader
 from tunewright.graders.spec import Context, GraderError, GraderSpec, Problem, module_of, parse
+from tunewright.recipe.document import parse as parse_yaml
 
 MAX_FILE_BYTES = 2 << 20  # the source of a Python grader may have 256 kB, and a multi grader several
 
@@ -63,16 +64,21 @@ def _read(path: Path) -> Any:
         raise DataError(f"a file of {path.stat().st_size} bytes", where=str(path), expected=f"at most {MAX_FILE_BYTES}")
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else _yaml(text)
+        return json.loads(text) if path.suffix == ".json" else _yaml(text, path)
     except (ValueError, RecursionError) as error:
         raise GraderError([Problem("", f"broken: {error}")], str(path)) from None
 
 
-def _yaml(text: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+def _yaml(text: str, path: Path) -> Any:
+    """Read as recipes are: no tags, and no anchors that multiply."""
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        document = parse_yaml(text, str(path))
+    except RecipeError as error:
+        raise GraderError([_as_problem(problem) for problem in error.problems], str(path)) from None
+    if document.problems:
+        raise GraderError([_as_problem(problem) for problem in document.problems], str(path))
+    return document.value
+
+
+def _as_problem(problem: RecipeProblem) -> Problem:
+    return Problem(f"line {problem.line}" if problem.line else "", problem.seen)

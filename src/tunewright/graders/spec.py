@@ -113,7 +113,7 @@ def parse(value: Any, where: str = "grader") -> GraderSpec:
     if not isinstance(value, Mapping):
         raise GraderError([Problem("", f"a {type(value).__name__}; expected an object with `type`")], where)
     kind = value.get("type")
-    if kind not in MODULES:
+    if not isinstance(kind, str) or kind not in MODULES:
         raise GraderError(
             [Problem("type", f"{kind!r}{_did_you_mean(kind, MODULES)}; known: {', '.join(MODULES)}")], where
         )

@@ -17,7 +17,7 @@ from typing import Any
 from tunewright.errors import MissingExtra, ModelError
 
 VOCABULARY = 256
-PAD, BOS, EOS = 0, 1, 2
+PAD, BOS, EOS = 253, 254, 255  # not the first: models are tried on tokens 0 to 7
 # Standard deviation of a logit. With the usual initialisation all words are almost equally likely, and then neither a
 # wrong attention nor a wrong weight moves the loss much.
 LOGIT_STD = 2.0
@@ -129,7 +129,7 @@ def _tokenizer() -> Any:
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast
 
-    words = WordLevel({f"w{number}": number for number in range(VOCABULARY)}, unk_token=f"w{VOCABULARY - 1}")
+    words = WordLevel({f"w{number}": number for number in range(VOCABULARY)}, unk_token="w0")
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(words), pad_token=f"w{PAD}", bos_token=f"w{BOS}", eos_token=f"w{EOS}"
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tunewright.errors import RecipeError, RecipeProblem
 from tunewright.recipe import document as doc
@@ -22,6 +22,8 @@ from tunewright.recipe.faults import Part, check, validate
 from tunewright.recipe.links import Draft, Draftings, find_problems
 from tunewright.recipe.overrides import apply_overrides
 from tunewright.recipe.sections import EXAMPLES, SECTIONS, Header, Recipe, resolve
+
+MAX_BYTES: Final = 1 << 20
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -87,13 +89,17 @@ def read_text(path: Path) -> str:
         RecipeError: no such file, a folder, not readable, or not UTF-8; the last with line and column.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _no_file(path, "there is no such file", nearest(path.name, _recipes_in(path.parent))) from None
     except (IsADirectoryError, NotADirectoryError):
         raise _no_file(path, "this is a folder, not a recipe", next(iter(_recipes_in(path)), None)) from None
     except OSError as error:
         raise _no_file(path, f"cannot be read ({error.strerror})", None) from None
+    if len(data) > MAX_BYTES:
+        seen = f"more than {MAX_BYTES >> 20} MiB"
+        raise RecipeError([RecipeProblem(str(path), 0, 0, "", seen, expected="a recipe: a text of some kilobytes")])
     return _decode(data, str(path))
 
 

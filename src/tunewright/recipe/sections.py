@@ -195,8 +195,8 @@ class CheckSection(StageSection):
     limit: int = Field(default=500, ge=1, description="rows of each source that are looked at")
     serving: tuple[str, ...] = Field(
         default=(),
-        description="how the model will be served: URLs of running servers (`http://127.0.0.1:8000/v1`) and .gguf files "
-        "(from the current folder); each must see the tokens that training sees",
+        description="how the model will be served: URLs of running servers (`http://127.0.0.1:8000/v1`) and .gguf "
+        "files (from the current folder); each must see the tokens that training sees",
     )
 
 
@@ -558,8 +558,8 @@ class CompareSection(StageSection):
 
 
 SECTIONS: dict[str, type[StageSection]] = {
-    "probe": ProbeSection,
     "check": CheckSection,
+    "probe": ProbeSection,
     "data": DataSection,
     "evaluate": EvaluateSection,
     "dry_run": DryRunSection,
@@ -568,8 +568,8 @@ SECTIONS: dict[str, type[StageSection]] = {
 }
 
 MAKES: dict[str, str] = {
-    "probe": "verdict",
     "check": "verdict",
+    "probe": "verdict",
     "data": "rows",
     "evaluate": "scores",
     "dry_run": "verdict",

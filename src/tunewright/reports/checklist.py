@@ -106,7 +106,11 @@ def _same_template(story: Story) -> Finding:
         key = others[0]
         return State.NOT_DONE, f"`{', '.join(others)}` used another template than `{data}`", _scores_file(story, key)
     if unknown:
-        return State.NOT_SHOWN, f"only the server of `{', '.join(unknown)}` knows its template", ""
+        return (
+            State.NOT_SHOWN,
+            f"`{', '.join(unknown)}` did not record its template: a server rendered, or an old version",
+            "",
+        )
     told = f"{trained[:12]} in `{data}` and in {', '.join(f'`{key}`' for key in hashes)}"
     return State.DONE, told, _scores_file(story, next(iter(hashes)))
 
@@ -129,6 +133,9 @@ def _identical_format(story: Story) -> Finding:
     alike = _by_gates("renders_alike", otherwise="")(story)
     if alike[0] is not State.NOT_SHOWN:
         return alike
+    served = [key for key, scores in tuned.items() if scores.inference.backend != "hf"]
+    if served:
+        return State.NOT_SHOWN, f"a server rendered for `{', '.join(served)}`, and no stage compared its tokens", ""
     key = next(iter(tuned))
     return State.DONE, f"`{key}` was asked as the training rows are: same renderer, nothing added", _record(story, key)
 

@@ -87,6 +87,55 @@ def answering(story: Story) -> dict[str, Any] | str:
     }
 
 
+def asked_differently(story: Story) -> list[str]:
+    """Return how the compared systems were not asked alike, one sentence a difference; none where they were.
+
+    What differs in the candidate's favour or against it is no longer the model's doing. Worked examples of a baseline
+    that stands beside are what it is there for, and its name says them.
+    """
+    comparison = story.comparison
+    if comparison is None or comparison.candidate not in story.scores:
+        return []
+    candidate = story.scores[comparison.candidate]
+    pairs = [(comparison.baseline, True), *((side.baseline, False) for side in comparison.beside)]
+    found = []
+    for other, counts_shots in pairs:
+        if other in story.scores:
+            said = _differences(story.scores[other], candidate, counts_shots)
+            labels = (story.label(other), story.label(comparison.candidate))
+            found += [f"{what}: {labels[0]} {left}, {labels[1]} {right}" for what, left, right in said]
+    return found + [text for one in (comparison.baseline, comparison.candidate) for text in _not_sent(story, one)]
+
+
+def _differences(baseline: Scores, candidate: Scores, counts_shots: bool) -> list[tuple[str, str, str]]:
+    """Return (what, the baseline's, the candidate's) of each part of a prompt in which two systems differ."""
+    left, right = _asked(baseline, counts_shots), _asked(candidate, counts_shots)
+    return [(what, left[what], right[what]) for what in left if left[what] != right[what]]
+
+
+def _asked(scores: Scores, counts_shots: bool) -> dict[str, str]:
+    return {
+        "system text": _quoted(scores.inference.system),
+        "template settings": _settings(scores.inference.template_kwargs),
+        "worked examples": words.count(scores.shots) if counts_shots else "",
+    }
+
+
+def _quoted(system: str | None) -> str:
+    return "the row's own" if system is None else f"“{system[:80]}”" if system else "none"
+
+
+def _settings(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in sorted(values.items())) or "none"
+
+
+def _not_sent(story: Story, stage_id: str) -> list[str]:
+    """Return the sentence of an evaluation whose server was not sent what the rows say."""
+    parity = story.scores[stage_id].prompt_parity if stage_id in story.scores else ""
+    same, _, rest = parity.partition(" of ")
+    return [f"{story.label(stage_id)}: {parity}"] if parity and same != rest.split(" ")[0] else []
+
+
 def _facts(scores: Scores) -> list[tuple[str, str]]:
     """Name and value of everything that is worth a line."""
     how = scores.inference

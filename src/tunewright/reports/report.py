@@ -16,6 +16,7 @@ from tunewright.artifacts.comparison import Comparison
 from tunewright.artifacts.rundir import RunFolder
 from tunewright.artifacts.verdict import Status
 from tunewright.reports import words
+from tunewright.reports.differences import asked_differently
 from tunewright.reports.gather import (
     Judged,
     Story,
@@ -92,7 +93,16 @@ def _alerts(story: Story) -> list[dict[str, str]]:
     """What must not be overlooked: a run that is not done, and every failed gate."""
     alerts = [] if story.status == "done" else [_status_alert(story)]
     failed = (judged for judged in story.not_passed if judged.verdict.status is Status.FAILED)
-    return [*alerts, *(_gate_alert(judged) for judged in failed)]
+    return [*alerts, *(_gate_alert(judged) for judged in failed), *_parity_alerts(story)]
+
+
+def _parity_alerts(story: Story) -> list[dict[str, str]]:
+    """What is compared must be asked alike; else a difference of scores is not the model's alone."""
+    told = asked_differently(story)
+    if not told:
+        return []
+    title = "The compared systems were not asked alike."
+    return [{"level": "loud", "title": title, "text": f"{'; '.join(told)}.", "detail": ""}]
 
 
 def _status_alert(story: Story) -> dict[str, str]:

@@ -6,12 +6,12 @@ minus sign is the real one (U+2212), so that a column of differences lines up.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tunewright.artifacts.comparison import Outcome, PairedTest
+from tunewright.errors import printable as printable  # for the modules that print
 from tunewright.progress import clock
 
 MINUS = "−"
@@ -32,8 +32,6 @@ SKILLS = {
 
 CHOICES: dict[str, str] = {"better": "keep", "worse": "drop", "not shown": "not shown"}
 """What to do with a change of that outcome."""
-
-_OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]")
 
 _ABBREVIATIONS = {"json": "JSON", "f1": "F1", "bfcl": "BFCL", "ndcg": "nDCG", "mrr": "MRR"}
 
@@ -99,8 +97,8 @@ class Unit:
 
 
 def unit_of(test: PairedTest) -> Unit:
-    """Return how the numbers of a paired test are said."""
-    return Unit.of((test.baseline, test.candidate))
+    """Return how the numbers of a paired test are said; what is better when lower, as bits per byte, is no rate."""
+    return Unit(test.higher_is_better and Unit.of((test.baseline, test.candidate)).is_rate)
 
 
 def p_value(p: float) -> str:
@@ -203,11 +201,6 @@ def power_sentence(test: PairedTest) -> str:
     """Return what this many rows could have shown."""
     least = unit_of(test).difference(test.least_detectable).lstrip("+")
     return f"{plural(test.num_rows, 'row')} like these show a true difference of {least} or more with 80% power."
-
-
-def printable(text: str) -> str:
-    """Return `text` with what a terminal would obey shown by name: `⟨U+001B⟩`. Tabs and line ends stay."""
-    return _OBEYED.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", text)
 
 
 def join_words(items: Iterable[str]) -> str:

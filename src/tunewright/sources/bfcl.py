@@ -20,7 +20,7 @@ from typing import Any
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.files import read_jsonl
-from tunewright.errors import EnvironmentProblem
+from tunewright.errors import DataError, EnvironmentProblem
 from tunewright.sources.dropped import Dropped
 
 PACKAGE = "bfcl-eval"
@@ -55,14 +55,29 @@ def read_bfcl(categories: Sequence[str]) -> Iterator[ChatRow | Dropped]:
     """
     root = data_folder()
     for category in categories:
-        name = f"BFCL_v4_{category}.json"
+        yield from read_category(root, category)
+
+
+def read_category(root: Path, category: str) -> Iterator[ChatRow | Dropped]:
+    """Yield the rows of one category, from the package's folder of data.
+
+    Raises:
+        EnvironmentProblem: a file is not there, or a row of it is not as BFCL writes it.
+    """
+    name = f"BFCL_v4_{category}.json"
+    try:
         if category in NO_CALL_CATEGORIES:
             for _, question in read_jsonl(root / name):
                 yield _row_without_call(question, category)
-            continue
+            return
         answers = {row["id"]: row["ground_truth"] for _, row in read_jsonl(root / "possible_answer" / name)}
         for _, question in read_jsonl(root / name):
             yield _row(question, answers[question["id"]], category)
+    except (DataError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise EnvironmentProblem(
+            f"a file of {PACKAGE} cannot be read: {error}", where=str(root / name),
+            fix=f"pip install --no-deps --force-reinstall {PACKAGE}=={TESTED_VERSION}",
+        ) from None  # fmt: skip
 
 
 def installed_version() -> str:

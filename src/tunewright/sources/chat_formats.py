@@ -131,7 +131,6 @@ def _sharegpt_message(turn: Any, where: str) -> Any:
     return {"role": SHAREGPT_ROLES[speaker], "content": turn.get("value")}
 
 
-_TOOLS: Final = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _RESPONSE: Final = re.compile(r"\s*<tool_response>(.*?)</tool_response>\s*", re.DOTALL)
 _HERMES_OPENING: Final = "You are a function calling AI model"
 
@@ -174,10 +173,21 @@ def _without_tags(message: dict[str, Any], where: str) -> tuple[dict[str, Any] |
 
 
 def _hermes_system(text: str, where: str) -> tuple[dict[str, Any] | None, Any]:
-    found = next(filter(None, map(str.strip, _TOOLS.findall(text))), "")  # Hermes' own words name empty tags first
+    inside, around = _in_tags(text)
+    found = next(filter(None, map(str.strip, inside)), "")  # Hermes' own words name empty tags first
     tools = parsed(found, f"{where}: <tools>") if found else None
-    rest = "" if text.lstrip().startswith(_HERMES_OPENING) else _TOOLS.sub("", text).strip()
+    rest = "" if text.lstrip().startswith(_HERMES_OPENING) else around.strip()
     return ({"role": "system", "content": rest} if rest else None), tools
+
+
+def _in_tags(text: str, opening: str = "<tools>", closing: str = "</tools>") -> tuple[list[str], str]:
+    """Return what stands in the tags, and the text without them. Linear also where tags are never closed."""
+    inside, around, at = [], [], 0
+    while (begin := text.find(opening, at)) >= 0 and (end := text.find(closing, begin)) >= 0:
+        around.append(text[at:begin])
+        inside.append(text[begin + len(opening) : end])
+        at = end + len(closing)
+    return inside, "".join([*around, text[at:]])
 
 
 def _hermes_answer(text: str, where: str) -> dict[str, Any]:

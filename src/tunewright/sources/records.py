@@ -10,6 +10,7 @@ A column that holds lists or objects stands in CSV as JSON in a string; the read
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -108,8 +109,8 @@ def _csv(path: Path) -> Iterator[tuple[str, int, Record]]:
 def _header(names: list[str] | None, path: Path) -> list[str]:
     if not names:
         raise DataError("the file is empty", where=str(path), expected="a header line with the names of the columns")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    twice, times = Counter(names).most_common(1)[0]
+    if times > 1:
         raise DataError(f"two columns are named {twice!r}", where=f"{path}:1", expected="names that are unique")
     return names
 

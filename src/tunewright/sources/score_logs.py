@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.artifacts.files import read_jsonl
-from tunewright.artifacts.scores import ScoreRow, answer_id
+from tunewright.artifacts.scores import MOST_SCORE, ScoreRow, answer_id
 from tunewright.errors import DataError, MissingExtra
 
 MAX_SAMPLE_BYTES = 64 << 20  # of one sample, unpacked: a small zip may claim to hold any amount
 MAX_SAMPLES = 1_000_000
-MOST_SCORE = 10**300  # of a whole number: Python's have no end, and a float has
 ZSTANDARD = 93  # APPNOTE.TXT 4.4.5: the zip format's number for it
 GRADES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
 """Inspect's correct, partial, incorrect and no answer, and the words that its `value_to_float` takes for numbers"""
@@ -85,9 +85,7 @@ def _group(fields: Any, cluster: str | None, where: str) -> str:
 
 def _number(value: Any) -> float | None:
     """A score as a number: what is none, or is not finite, is no score."""
-    if isinstance(value, int) and not -MOST_SCORE < value < MOST_SCORE:
-        return None
-    return float(value) if isinstance(value, (bool, int, float)) and math.isfinite(value) else None
+    return float(value) if isinstance(value, (bool, int, float)) and abs(value) < MOST_SCORE else None
 
 
 # ── lm-evaluation-harness ───────────────────────────────────────────────────────────────────────────────────────────
@@ -147,7 +145,8 @@ def _lm_eval_prompt(line: Mapping[str, Any]) -> str:
     arguments = line.get("arguments")
     if isinstance(arguments, Mapping):  # {"gen_args_0": {"arg_0": prompt, …}, …}
         return str(_mapping(next(iter(arguments.values()), None)).get("arg_0", ""))
-    return str(arguments[0][0]) if isinstance(arguments, list) and arguments and arguments[0] else ""
+    first = arguments[0] if isinstance(arguments, list) and arguments else None
+    return str(first[0]) if isinstance(first, list) and first else ""
 
 
 def _answer_text(responses: Any) -> str:
@@ -179,7 +178,8 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
                 raise DataError(f"{len(entries):,} samples", where=str(path), expected=f"at most {MAX_SAMPLES:,}")
             for entry in entries:
                 yield _parsed(_unpacked(archive, path, entry), f"{path}: {entry.filename}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, ArithmeticError, LookupError, EOFError,
+            OSError, ValueError) as error:  # fmt: skip  # what zipfile lets through of broken headers
         raise DataError(f"a broken zip: {error}", where=str(path), fix="was it written to its end?") from None
 
 

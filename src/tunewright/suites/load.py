@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +25,9 @@ from tunewright.recipe.load import read_text
 from tunewright.suites import METRICS
 from tunewright.suites.file import CLUSTERS, ScorerPart, SuiteFile
 from tunewright.suites.options import SuiteError, read_part
-from tunewright.suites.protocol import Metric, Scored, Suite, find_suite
+from tunewright.suites.protocol import Metric, Scored, Suite, find_suite, score_all
 from tunewright.suites.rows import Prompt, rows_of_file
+from tunewright.suites.sample import Graded
 
 FORMS: Final = "a built-in suite, a .yaml file, or `module:name` of a Python object"
 
@@ -138,6 +139,7 @@ class _Builder:
             aggregate=first.aggregate if len(scorers) == 1 else None,
             candidates=first.candidates,
             sampling=sampling,
+            graders=tuple(grader for scorer in scorers.values() for grader in scorer.graders),
         )
 
     # ── scorers and metrics ──
@@ -163,20 +165,17 @@ class _Builder:
         return suite
 
     def _graded(self, name: str, part: ScorerPart) -> Suite:
-        from tunewright.suites.sample import ROWS, Graded, find_grader
+        from tunewright.suites.sample import ROWS, find_grader
 
         grader = Graded(find_grader(part.grader or {}, self.folder), None, part.sub_scores)
-
-        def score(answer: str, row: ChatRow) -> Scored:
-            scored = grader(answer, row)
-            named = {name if metric == "score" else f"{name}.{metric}": v for metric, v in scored.scores.items()}
-            return Scored(named, scored.reason, scored.parsed, scored.failure, scored.error)
 
         metrics = [
             Metric(name, ROWS, binary=False),
             *(Metric(f"{name}.{s}", ROWS, binary=False) for s in part.sub_scores),
         ]
-        return Suite(name=name, metrics=tuple(metrics), score=score, main_metric=name)
+        return Suite(
+            name=name, metrics=tuple(metrics), score=_Named(name, grader), main_metric=name, graders=(grader.grader,)
+        )
 
     def _known_metrics(self, scorers: dict[str, Suite]) -> dict[str, Metric]:
         known: dict[str, Metric] = {}
@@ -263,6 +262,23 @@ def _of_suite(rows: Rows, prompt: Prompt, cluster: str) -> Rows:
 
 
 @dataclass(frozen=True)
+class _Named:
+    """A grader whose scores are called after its place in the file: `NAME` and `NAME.SUB`."""
+
+    name: str
+    grader: Graded
+
+    def __call__(self, answer: str, row: ChatRow) -> Scored:
+        return self.score_all([answer], [row])[0]
+
+    def score_all(self, answers: Sequence[str], rows: Sequence[ChatRow]) -> list[Scored]:
+        return [replace(one, scores=self._named(one.scores)) for one in self.grader.score_all(answers, rows)]
+
+    def _named(self, scores: Mapping[str, float]) -> dict[str, float]:
+        return {self.name if metric == "score" else f"{self.name}.{metric}": v for metric, v in scores.items()}
+
+
+@dataclass(frozen=True)
 class Scorers:
     """Several scorers as one; where one fails the row is unscored in all, so that metrics count the same rows."""
 
@@ -272,7 +288,14 @@ class Scorers:
 
     def __call__(self, answer: str, row: ChatRow) -> Scored:
         """Score `answer` with every scorer."""
-        found = {name: suite.score(answer, row) for name, suite in self.scorers.items()}
+        return self.score_all([answer], [row])[0]
+
+    def score_all(self, answers: Sequence[str], rows: Sequence[ChatRow]) -> list[Scored]:
+        """Score every answer with every scorer."""
+        found = {name: score_all(suite.score, answers, rows) for name, suite in self.scorers.items()}
+        return [self._joined({name: scored[at] for name, scored in found.items()}) for at in range(len(answers))]
+
+    def _joined(self, found: Mapping[str, Scored]) -> Scored:
         if errors := [f"{name}: {one.error}" for name, one in found.items() if one.error]:
             return Scored({}, "unscored", error="; ".join(errors))
         scores = {metric: score for one in found.values() for metric, score in one.scores.items()}

@@ -18,6 +18,7 @@ from tunewright.errors import UserError
 
 if TYPE_CHECKING:
     from tunewright.artifacts.scores import ScoreRow
+    from tunewright.graders.protocol import Grader
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Suite:
     candidates: Callable[[ChatRow], list[Candidate]] | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """fields of `backends.protocol.Sampling` that the suite fixes"""
+    graders: tuple[Grader, ...] = ()
+    """the graders it scores with, where it has any: a judge must not be the model that answers"""
 
 
 class Scorer(Protocol):
@@ -96,6 +99,14 @@ class Scorer(Protocol):
 
     def __call__(self, answer: str, row: ChatRow) -> Scored:
         """Return the scores of `answer` for `row`. Never raises for anything a model may say."""
+
+
+def score_all(score: Scorer, answers: Sequence[str], rows: Sequence[ChatRow]) -> list[Scored]:
+    """Score `answers[i]` against `rows[i]`, with the scorer's own `score_all` where it has one."""
+    own = getattr(score, "score_all", None)
+    if own is not None:
+        return list(own(answers, rows))
+    return [score(answer, row) for answer, row in zip(answers, rows, strict=True)]
 
 
 def cluster_of(row: ChatRow, key: str) -> str:

@@ -13,12 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import StrictUndefined, Template
 from pydantic import Field
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.files import read_jsonl
+from tunewright.chat.sandbox import Sandbox
 from tunewright.errors import DataError
 from tunewright.sources.jsonl import read_rows
 from tunewright.suites.options import Options
@@ -99,10 +99,12 @@ def render(template: str, fields: Mapping[str, Any], where: str) -> str:
         DataError: the template is broken or fails, or uses a field that is not there.
     """
     try:
-        text = _compiled(template).render(fields)
-    except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        sandbox, compiled = _compiled(template)
+        with sandbox.counting():
+            text = compiled.render(fields)
+    except Exception as error:  # whatever Python can raise, a template can
         raise DataError(
-            f"the template of the prompt fails: {error}", where=where,
+            f"the template of the prompt fails: {str(error)[:1000]}", where=where,
             expected=f"fields of the row: {', '.join(map(str, fields))}"[:300],
         ) from None  # fmt: skip
     if len(text) > MAX_QUESTION_CHARS:
@@ -111,7 +113,8 @@ def render(template: str, fields: Mapping[str, Any], where: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _compiled(template: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment.from_string(template)
+def _compiled(template: str) -> tuple[Sandbox, Template]:
+    sandbox = Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    sandbox.add_filter("tojson", lambda value: json.dumps(value, ensure_ascii=False))
+    with sandbox.counting():
+        return sandbox, sandbox.from_string(template)

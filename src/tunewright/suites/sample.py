@@ -10,7 +10,7 @@ reads    the option `grader`: a grader object, the path of its file, or `module:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -47,7 +47,15 @@ class Graded:
 
     def __call__(self, answer: str, row: ChatRow) -> Scored:
         """Grade `answer`."""
-        return scored_of(self.grader.grade(answer, row), self.pass_threshold, self.sub_scores)
+        return self.score_all([answer], [row])[0]
+
+    def score_all(self, answers: Sequence[str], rows: Sequence[ChatRow]) -> list[Scored]:
+        """Grade every answer; judges are asked about several at a time, code runs in all workers."""
+        from tunewright.graders.protocol import grade_many
+
+        return [
+            scored_of(grade, self.pass_threshold, self.sub_scores) for grade in grade_many(self.grader, answers, rows)
+        ]
 
 
 def scored_of(grade: Grade, pass_threshold: float | None = None, sub_scores: tuple[str, ...] = ()) -> Scored:
@@ -86,9 +94,11 @@ def make_suite(name: str, options: Mapping[str, Any]) -> Suite:
     own = ["score", *(["passed"] if told.pass_threshold is not None else [])]
     if taken := {*own} & {*told.sub_scores}:
         raise UserError(f"`sub_scores` names {', '.join(taken)}, which is a metric already", where=f"suite {name}")
+    grader = find_grader(told.grader)
     return Suite(
         name=name,
         metrics=tuple(Metric(metric, ROWS, binary=metric == "passed") for metric in (*own, *told.sub_scores)),
-        score=Graded(find_grader(told.grader), told.pass_threshold, told.sub_scores),
+        score=Graded(grader, told.pass_threshold, told.sub_scores),
         main_metric=MAIN_METRIC[name],
+        graders=(grader,),
     )

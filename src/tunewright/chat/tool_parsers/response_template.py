@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tunewright.artifacts.files import read_json
 from tunewright.chat.tool_parsers.parsed import MAX_CALL_CHARS, Collector, ParsedAnswer, Tools, object_call
 from tunewright.errors import MissingExtra, ModelError
 
@@ -48,8 +49,8 @@ class ResponseTemplate:
     def of_folder(cls, folder: Path) -> ResponseTemplate | None:
         """Return the template of the tokenizer in `folder`, or None where it has none."""
         path = folder / "tokenizer_config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        template = config.get("response_template")
+        config = read_json(path) if path.is_file() else {}
+        template = config.get("response_template") if isinstance(config, dict) else None
         return None if template is None else cls(template, where=str(path))
 
     def parse(self, text: str, tools: Tools = (), prompt: str = "") -> ParsedAnswer:

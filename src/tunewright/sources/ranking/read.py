@@ -120,7 +120,7 @@ def _beir_qrels(path: Path) -> Qrels:
 
 # ── TREC ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_RECORD: Final = {name: re.compile(rf"<{name}>(.*?)</{name}>", re.DOTALL | re.IGNORECASE) for name in ("doc", "top")}
+_RECORD_TAGS: Final = {name: re.compile(rf"<(/?){name}>", re.IGNORECASE) for name in ("doc", "top")}
 _TAG: Final = re.compile(r"<[^<>]{1,80}>")
 
 
@@ -138,7 +138,7 @@ def _tagged(path: Path, record: str, key: str, texts: tuple[str, ...]) -> Iterat
         raise DataError("no such file", where=str(path))
     if path.stat().st_size > MAX_FILE_BYTES:
         raise DataError(f"more than {MAX_FILE_BYTES >> 30} GiB", where=str(path), fix="make BEIR's corpus.jsonl of it")
-    found = _RECORD[record].findall(path.read_text(encoding="utf-8", errors="replace"))
+    found = _bodies(path.read_text(encoding="utf-8", errors="replace"), record)
     if not found:
         raise DataError(f"no <{record}> in it", where=str(path), expected=FORMS)
     for number, body in enumerate(found, 1):
@@ -151,13 +151,32 @@ def _tagged(path: Path, record: str, key: str, texts: tuple[str, ...]) -> Iterat
         yield name, "\n".join(parts)
 
 
+def _bodies(text: str, record: str) -> list[str]:
+    """Return what stands between the tags of each record; of a tag that is never closed nothing."""
+    found, begin = [], -1
+    for tag in _RECORD_TAGS[record].finditer(text):
+        if not tag[1]:
+            begin = tag.end() if begin < 0 else begin
+        elif begin >= 0:
+            found.append(text[begin : tag.start()])
+            begin = -1
+    return found
+
+
 def _same_opening(parts: list[str]) -> bool:
     return parts[1].startswith(parts[0])
 
 
 def _inside(body: str, tag: str) -> str:
     found = re.search(rf"<{tag}>(.*?)(?:</{tag}>|(?=<[a-z/])|\Z)", body, re.DOTALL | re.IGNORECASE)
-    return " ".join(html.unescape(_TAG.sub(" ", found.group(1))).split()) if found else ""
+    return " ".join(_unescaped(_TAG.sub(" ", found.group(1))).split()) if found else ""
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError:  # the number of a character with thousands of digits: none
+        return text
 
 
 # ── MS MARCO ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -154,11 +154,11 @@ def small(section: SftSection) -> SftSection:
 def rows(count: int) -> list[Example]:
     """Return rows of 14 to 44 tokens of which 2 to 24 are trained: micro-batches then differ in what they count."""
     random = Random(0)
-    start = [random.randrange(3, 256) for _ in range(SHARED_TOKENS)]
+    start = [random.randrange(3, 250) for _ in range(SHARED_TOKENS)]
     made = []
     for number in range(count):
-        prompt = [random.randrange(3, 256) for _ in range(2 + number % 5 * 2)]
-        answer = [random.randrange(3, 256) for _ in range(2 + 11 * (number % 3))]
+        prompt = [random.randrange(3, 250) for _ in range(2 + number % 5 * 2)]
+        answer = [random.randrange(3, 250) for _ in range(2 + 11 * (number % 3))]
         labels = [IGNORED] * (SHARED_TOKENS + len(prompt)) + answer
         made.append({"input_ids": start + prompt + answer, "labels": labels})
     return made

@@ -63,7 +63,9 @@ def _in_evaluation(
     """Yield how each evaluation that differs from those before it renders the prompts."""
     seen = set()
     for section in evaluations:
-        served = section.backend != "hf" and "chat" in {part.path for part in (section.endpoint, section.server) if part}
+        served = section.backend != "hf" and "chat" in {
+            part.path for part in (section.endpoint, section.server) if part
+        }
         served = served or (section.backend == "server" and section.server is None)
         how = (served, section.system, str(section.template_kwargs))
         if how in seen or (section.backend == "openai" and section.model is None):
@@ -85,7 +87,9 @@ def _by_renderer(folder: Path, section: EvaluateSection) -> Callable[[Messages, 
     return render
 
 
-def _in_serving(folder: Path, model: str, asked: Sequence[Asked], serving: Sequence[str], shown: Shown) -> Iterator[View]:
+def _in_serving(
+    folder: Path, model: str, asked: Sequence[Asked], serving: Sequence[str], shown: Shown
+) -> Iterator[View]:
     own = gguf_file(model)
     files = [*([own] if own else []), *(Path(name) for name in serving if name.endswith(".gguf"))]
     for file in files:

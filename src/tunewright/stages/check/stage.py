@@ -1,18 +1,17 @@
 """Stage `check`: everything that can be known before a run is paid for, in one place and in seconds.
 
 reads    the whole recipe, its models' tokenizers and embeddings, the first rows of its sources; running servers that
-         the section names
+         the section names; rows that stages above have made, for the cost of training on them
 writes   check.json with every measurement, and the verdicts of all parts
 
-It stands where it likes, mostly first: planning hands it the recipe, so it needs no other stage. `tw check RECIPE`
-calls the same function. A part is one function that gives verdicts and notes its measurements; `check` calls them in
-turn.
+It stands where it likes: planning hands it the recipe, so it needs no other stage. `tw check RECIPE` calls the same
+function. A part is one function from the recipe to verdicts; `check` calls them in turn.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,37 +19,52 @@ from typing import Any
 
 from tunewright.artifacts.checked import Checked
 from tunewright.artifacts.context import RunContext
-from tunewright.artifacts.dataset import ChatRow
+from tunewright.artifacts.dataset import ChatRow, Rows
 from tunewright.artifacts.files import make_folder, write_json
 from tunewright.artifacts.verdict import Verdict
 from tunewright.chat.render import Renderer
+from tunewright.errors import ModelError
 from tunewright.models.find import tokenizer_folder
 from tunewright.recipe.sections import CheckSection, DataSection, EvaluateSection, Recipe, SftSection
 from tunewright.sources.filters.build import build_filter
 from tunewright.sources.read import AnySource, read_source
+from tunewright.stages.check.drill import check_stack
 from tunewright.stages.check.labels import Limits, judge_rows
+from tunewright.stages.check.money import check_money
 from tunewright.stages.check.parity import judge_parity
 from tunewright.stages.check.template import EMBEDDINGS, judge_template
 
 CODE_VERSION = 1
 
 
-def check(section: CheckSection, out: Path, run: RunContext, recipe: Recipe) -> Checked:
+def check(
+    section: CheckSection, out: Path, run: RunContext, recipe: Recipe, rows: Mapping[str, Rows] | None = None
+) -> Checked:
     """Look at everything that a recipe will use, before it is used.
+
+    Args:
+        section: the recipe's `check:` block.
+        out: folder of this stage.
+        run: takes the verdicts.
+        recipe: all of it, resolved.
+        rows: what the stages above have made, by reference (`data.train`).
 
     Raises:
         ModelError: a model or its template cannot be used. DataError: a row that is none, or cannot be rendered.
         EnvironmentProblem: a server that `serving` names does not answer.
     """
     began, measured = time.perf_counter(), dict[str, Any]()
-    run.judge(*check_format(recipe, section, measured))
-    write_json(make_folder(out) / "check.json", measured)
-    trainings = measured["format"]
+    make_folder(out)
+    verdicts = [*check_format(recipe, section, measured), *check_stack(recipe), *check_money(recipe, rows or {})]
+    run.judge(*verdicts)
+    measured["verdicts"] = [verdict.model_dump(mode="json") for verdict in verdicts]
+    write_json(out / "check.json", measured)
+    entries = measured["format"]
     return Checked(
         folder=out,
-        rows=sum(entry["rows"] for one in trainings for entry in one.get("labels", ())),
-        prompts_sha256=next((one["prompts_sha256"] for one in trainings if "prompts_sha256" in one), ""),
-        views=tuple(dict.fromkeys(entry["name"] for one in trainings for entry in one.get("parity", ()))),
+        rows=sum(source["rows"] for one in entries for source in one.get("labels", ())),
+        prompts_sha256=next((one["prompts_sha256"] for one in entries if "prompts_sha256" in one), ""),
+        views=tuple(dict.fromkeys(view["name"] for one in entries for view in one.get("parity", ()))),
         seconds=time.perf_counter() - began,
     )
 
@@ -79,12 +93,22 @@ def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]
         folder = tokenizer_folder(training.model)
         entry: dict[str, Any] = {"model": training.model}
         entries.append(entry)
-        verdicts += judge_template(folder, entry, trains_embeddings=training.trains_embeddings)
-        rows = list(_rows(training.data, section.limit)) if training.data else []
-        if training.data and rows:
-            verdicts += judge_rows(folder, rows, entry, _limits(training.data, folder))
-            verdicts += judge_parity(folder, training.model, rows, training.evaluations, section.serving, entry)
+        of_template = judge_template(folder, entry, trains_embeddings=training.trains_embeddings)
+        verdicts += of_template
+        try:
+            verdicts += _judge_rows(training, folder, section, entry)
+        except ModelError:  # what the template cannot do has been said
+            if not any(verdict.stops for verdict in of_template):
+                raise
     return verdicts
+
+
+def _judge_rows(training: Training, folder: Path, section: CheckSection, entry: dict[str, Any]) -> list[Verdict]:
+    rows = list(_rows(training.data, section.limit)) if training.data else []
+    if training.data is None or not rows:
+        return []
+    labels = judge_rows(folder, rows, entry, _limits(training.data, folder))
+    return labels + judge_parity(folder, training.model, rows, training.evaluations, section.serving, entry)
 
 
 def trainings(recipe: Recipe) -> list[Training]:
@@ -94,7 +118,9 @@ def trainings(recipe: Recipe) -> list[Training]:
     for sft in (section for kind, section in recipe.stages if kind == "sft"):
         rows = sft.rows.partition(".")[0]
         asks = tuple(one for one in _evaluations(recipe) if one.model in (sft.id, sft.model))
-        found.setdefault((str(sft.model), rows), Training(str(sft.model), data.get(rows), _trains_embeddings(sft), asks))
+        found.setdefault(
+            (str(sft.model), rows), Training(str(sft.model), data.get(rows), _trains_embeddings(sft), asks)
+        )
     if not found:
         for rows, section in data.items():
             found[rows, ""] = Training(str(section.model), section, False, tuple(_evaluations(recipe)))
@@ -118,7 +144,7 @@ def _rows(data: DataSection, limit: int) -> Iterator[ChatRow]:
 
 def _filtered(source: AnySource, data: DataSection) -> Iterator[ChatRow]:
     rows = (row for row in read_source(source) if isinstance(row, ChatRow))
-    for one in getattr(data, "filters", ()):
+    for one in data.filters:
         row_filter = build_filter(one)
         rows = (row for row in row_filter(rows) if isinstance(row, ChatRow))
     return rows

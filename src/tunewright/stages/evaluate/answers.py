@@ -221,7 +221,7 @@ def _served(
     kind = find_kind(told.kind, ref, python)
     with start_server(ref, kind, python=python, options=told.arguments) as server:
         endpoint = Endpoint(url=server.url, model=server.model, path=told.path, concurrency=told.concurrency)
-        yield endpoint_backend(endpoint, renderer, identity=f"{kind.name} {model_identity(ref)}")
+        yield endpoint_backend(endpoint, renderer, identity=f"{kind.name} {model_identity(ref)} {list(told.arguments)}")
 
 
 def prompt_parity(asked: Sequence[Question], section: EvaluateSection, sampling: Sampling) -> str:

@@ -22,9 +22,11 @@ from tunewright.artifacts.files import write_jsonl
 from tunewright.artifacts.scores import Inference, MetricSummary, ScoreRow, Scores, answer_id
 from tunewright.backends.protocol import Backend, Completion, Sampling
 from tunewright.chat.render import Renderer
+from tunewright.chat.tool_calls import model_parser
 from tunewright.errors import DataError, UserError
 from tunewright.gates.answers import answers_complete, answers_scored
 from tunewright.gates.decision import score_required
+from tunewright.graders.judge import refuse_self_judging
 from tunewright.models.find import model_folder, tokenizer_folder
 from tunewright.models.precision import resolve_precision
 from tunewright.recipe.sections import EvaluateSection
@@ -32,11 +34,12 @@ from tunewright.stages.evaluate.answers import answer_hash, answers, opened, pro
 from tunewright.stages.evaluate.prompts import Question, pick_shots, questions
 from tunewright.stages.evaluate.summary import intervals_in_words, pass_k, summarise
 from tunewright.stats.power import detectable_before
-from tunewright.suites.protocol import Scored, Suite, cluster_of, find_suite
+from tunewright.suites.protocol import Scored, Suite, cluster_of, find_suite, score_all
+from tunewright.suites.tool_calls import tool_calls_suite
 
 __all__ = ["CODE_VERSION", "evaluate", "pick_shots"]
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 MAX_NEW_TOKENS = 128  # where neither section nor suite says it
 
 
@@ -70,8 +73,11 @@ def evaluate(
     suite = find_suite(section.suite, section.options)
     data = asked_rows(rows, suite, section)
     inference = settings(section, suite)
+    for grader in suite.graders:
+        refuse_self_judging(grader, section.endpoint.model if section.endpoint else ref)
     folder = _folder(ref, section)
     renderer = Renderer.from_folder(folder, section.template_kwargs) if folder else None
+    suite, calls_read_as = _reading_calls(suite, section, renderer)
     shots = pick_shots(shots_from, section)
     asked = questions(data, section, suite, shots, renderer, inference.max_new_tokens)
     detectable = _detectable(asked, suite)
@@ -86,9 +92,7 @@ def evaluate(
         out,
         lambda: nullcontext(backend) if backend else opened(ref, folder, renderer, section, trained),
     )
-    scored = [
-        _score(question, repeat, found, renderer, suite) for question in asked for repeat in range(inference.repeats)
-    ]
+    scored = _scored(asked, inference.repeats, found, renderer, suite)
     write_jsonl(out / "scores.jsonl", (row.model_dump(mode="json") for row in scored))
     errors = [row.error for row in scored if row.error is not None]
     result = Scores(
@@ -104,7 +108,7 @@ def evaluate(
         unscored=len(errors),
         detectable=detectable,
         prompt_parity=parity,
-        inference=inference,
+        inference=inference.model_copy(update={"calls_read_as": calls_read_as}),
         seconds=time.perf_counter() - began,
         prompt_tokens=sum(row.prompt_tokens for row in scored),
         answer_tokens=sum(row.answer_tokens for row in scored),
@@ -132,6 +136,19 @@ def _folder(ref: str, section: EvaluateSection) -> Path | None:
             )  # fmt: skip
         return None
     return model_folder(ref) if section.backend == "hf" else tokenizer_folder(ref)
+
+
+def _reading_calls(suite: Suite, section: EvaluateSection, renderer: Renderer | None) -> tuple[Suite, str]:
+    """Return the suite with the parser of the model's own format of tool calls, and its name; "" for other suites.
+
+    Answers of servers come in Hermes form: the backend writes down the calls that it is given.
+    """
+    if section.suite != "tool-calls":
+        return suite, ""
+    if "format" in section.options or section.backend != "hf" or renderer is None:
+        return suite, str(section.options.get("format", "hermes"))
+    name, parser = model_parser(renderer)
+    return tool_calls_suite(parser), name
 
 
 def asked_rows(rows: Rows | None, suite: Suite, section: EvaluateSection) -> list[ChatRow]:
@@ -204,15 +221,38 @@ def _detectable(asked: Sequence[Question], suite: Suite) -> str:
     return detectable_before(len(asked), len(groups))
 
 
-def _score(
-    question: Question, repeat: int, found: Mapping[str, Completion], renderer: Renderer | None, suite: Suite
+def _scored(
+    asked: Sequence[Question], repeats: int, found: Mapping[str, Completion], renderer: Renderer | None, suite: Suite
+) -> list[ScoreRow]:
+    """Return a scored row for every answer, in the order of the data; those with an error are not scored."""
+    pairs = [(question, repeat) for question in asked for repeat in range(repeats)]
+    texts = [_text(found[answer_id(question.row.id, repeat)], renderer) for question, repeat in pairs]
+    whole = [at for at, (question, repeat) in enumerate(pairs) if not found[answer_id(question.row.id, repeat)].error]
+    scores = score_all(suite.score, [texts[at] for at in whole], [pairs[at][0].row for at in whole])
+    known = dict(zip(whole, scores, strict=True))
+    return [
+        _score_row(question, repeat, found, texts[at], known.get(at), suite)
+        for at, (question, repeat) in enumerate(pairs)
+    ]
+
+
+def _text(completion: Completion, renderer: Renderer | None) -> str:
+    if completion.text is not None:
+        return completion.text
+    return renderer.decode(list(completion.token_ids)) if renderer else ""
+
+
+def _score_row(
+    question: Question,
+    repeat: int,
+    found: Mapping[str, Completion],
+    answer: str,
+    known: Scored | None,
+    suite: Suite,
 ) -> ScoreRow:
     row, key = question.row, answer_id(question.row.id, repeat)
     completion = found[key]
-    answer = completion.text
-    if answer is None:
-        answer = renderer.decode(list(completion.token_ids)) if renderer else ""
-    scored = suite.score(answer, row) if completion.error is None else Scored({}, "unscored", error=completion.error)
+    scored = known or Scored({}, "unscored", error=completion.error)
     tokens = len(completion.token_ids) if completion.answer_tokens is None else completion.answer_tokens
     asked_tokens = len(question.prompt.token_ids) if completion.prompt_tokens is None else completion.prompt_tokens
     return ScoreRow(
