@@ -27,7 +27,7 @@ from tunewright.gates.rows import (
     labels_are_the_answers,
     rows_fit,
 )
-from tunewright.gates.written import rows_are_written
+from tunewright.gates.written import answers_say_something, rows_are_written
 
 AUDITED = 200  # rows a source whose every token is held against its messages
 
@@ -71,6 +71,7 @@ def judge_rows(
     last = {one.row.id: _last_trained(one.rendered) for one in seen}
     return [
         rows_are_written(_left_out(seen), len(seen)),
+        answers_say_something([one.row.id for one in seen if _says_nothing(one.row)], len(seen)),
         rows_have_no_control_tokens(in_text),
         rows_have_no_foreign_template(in_text),
         every_row_trains({one.row.id: sum(one.rendered.trained) for one in seen}),
@@ -112,6 +113,11 @@ def _left_out(seen: Sequence[_Seen]) -> dict[str, str]:
             if message["role"] in ("system", "user") and said not in one.rendered.text:
                 found[one.row.id] = str(message["role"])
     return found
+
+
+def _says_nothing(row: ChatRow) -> bool:
+    said = plain(row.answer)
+    return not str(said.get("content") or "").strip() and not said.get("tool_calls")
 
 
 def _last_trained(rendered: Rendered) -> int | None:
