@@ -406,6 +406,8 @@ def preflight(recipe: Recipe) -> list[Verdict]:
         for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
             context = RunContext(stage=stage.id, quiet=True)
             artifacts[stage.id] = call_stage(stage, artifacts, Path(folder) / stage.folder_name, context)
+            if stage.kind == "data" and any(verdict.stops for verdict in context.verdicts):
+                artifacts.clear()  # rows that a gate refuses are not trained on, not even to see how fast
             known = {verdict.name for verdict in verdicts}  # of all rows; a check looks at the first of them
             verdicts += [verdict for verdict in context.verdicts if verdict.name not in known or stage.kind == "data"]
     return verdicts

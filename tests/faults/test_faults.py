@@ -132,7 +132,7 @@ def test_text_and_page_say_first_what_is_not_caught():
         judged(BY_NAME["mojibake"], Told([], steps=40), Told(steps=40)),
     )
     bench = Bench(found, (Alarm("clean: code", "g", "check", "3 of 4"),), 30, 12.0)
-    assert "1 of 2 faults caught, 1 before the first training step; 1 false alarms on 30" in as_text(bench)
+    assert "1 of 2 faults caught, 1 before the first training step; 0 have no effect here; 1 false" in as_text(bench)
     page = as_page(bench, "2 cores")
     assert page.index("`mojibake`: questions were decoded") < page.index("**broken-line**")
     assert "- clean: code: `g` at check: 3 of 4" in page

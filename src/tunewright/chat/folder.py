@@ -33,6 +33,8 @@ class TokenizerFolder:
     served_stop_ids: tuple[int, ...]
     """the eos of generation_config.json, else of config.json: where servers stop; empty where neither says"""
     pad_token_id: int | None
+    templates: dict[str, str]
+    """file -> the template in it; the first is the one that is used"""
     context_length: int | None
 
 
@@ -52,14 +54,16 @@ def read_folder(folder: Path, default_template: str | None = None) -> TokenizerF
     special = _special_tokens({**_read_json(folder / "special_tokens_map.json"), **tokenizer_config})
     stops = [_id_of(tokenizer, special.get("eos_token")), *_id_list(generation.get("eos_token_id"))]
     pads = [_id_of(tokenizer, special.get("pad_token")), *_id_list(generation.get("pad_token_id"))]
+    template = _read_template(folder, tokenizer_config, default_template)
     return TokenizerFolder(
         path=folder,
         tokenizer=tokenizer,
-        template=_read_template(folder, tokenizer_config, default_template),
+        template=template,
         special_tokens=special,
         stop_token_ids=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
         served_stop_ids=tuple(_id_list(generation.get("eos_token_id")) or _id_list(config.get("eos_token_id"))),
         pad_token_id=next((pad for pad in pads if pad is not None), None),
+        templates=_templates(folder, tokenizer_config, template),
         context_length=_context_length(config),
     )
 
@@ -119,6 +123,13 @@ def _read_template(folder: Path, tokenizer_config: dict[str, Any], default: str 
             return default
         raise ModelError("the model has no chat template", where=str(folder), fix=NO_TEMPLATE_FIX)
     return template
+
+
+def _templates(folder: Path, tokenizer_config: dict[str, Any], used: str) -> dict[str, str]:
+    """Return the template of each place that holds one; lists of named ones are not looked into."""
+    told = tokenizer_config.get("chat_template")
+    found = {"chat_template.jinja": used} if (folder / "chat_template.jinja").is_file() else {}
+    return {**found, "tokenizer_config.json": told} if isinstance(told, str) else found
 
 
 def _default_template(named: list[Any], folder: Path) -> str | None:

@@ -30,6 +30,8 @@ from tunewright.faults.groups import FAULTS
 from tunewright.faults.project import Shape, build, model_of
 from tunewright.progress import task
 
+NO_EFFECT = "NO EFFECT"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -41,7 +43,8 @@ class Found:
     caught: bool
     gate: str | None
     status: str | None
-    """WARNED, FAILED or REFUSED; CRASHED for a traceback, which is no catch"""
+    """WARNED, FAILED or REFUSED; CRASHED for a traceback, which is no catch; NO EFFECT where the gate shows that what
+    the fault would ruin is sound"""
     stage: str | None
     seconds: float
     """until it was caught; else of everything"""
@@ -85,6 +88,7 @@ class Bench:
         return {
             "faults": [asdict(found) for found in self.faults],
             "caught": sum(found.caught for found in self.faults),
+            "no_effect": sum(found.status == NO_EFFECT for found in self.faults),
             "false_alarms": len(self.alarms),
             "alarms": [asdict(alarm) for alarm in self.alarms],
             "clean": self.clean,
@@ -165,16 +169,17 @@ def _planted(folder: Path, name: str, twin: Told) -> Found:
 def judged(fault: Fault, told: Told, twin: Told) -> Found:
     """Return what became of the fault: the first that says more than it says of the twin."""
     said = first_catch(told, twin)
+    unharmed = None if said or not fault.harmless_by else _passing(told, fault.harmless_by)
     crash = next((one for one in told.said if one.status == CRASHED), None)
-    shown = said or crash
+    shown = said or crash or unharmed
     trl = trl_results().get(fault.name, {"said": "not measured", "why": ""})
     return Found(
         name=fault.name,
         group=fault.group,
         what=fault.what,
         caught=said is not None,
-        gate=said.gate if said else None,
-        status=shown.status if shown else None,
+        gate=shown.gate if shown and shown is not crash else None,
+        status=NO_EFFECT if shown and shown is unharmed else shown.status if shown else None,
         stage=shown.stage if shown else None,
         seconds=round(shown.seconds if shown else told.seconds, 2),
         measured=shown.measured if shown else "",
@@ -184,6 +189,10 @@ def judged(fault: Fault, told: Told, twin: Told) -> Found:
         trl=trl["said"],
         trl_said=trl["why"],
     )
+
+
+def _passing(told: Told, gate: str) -> Said | None:
+    return next((one for one in told.said if one.gate == gate and one.status == "PASSED"), None)
 
 
 def first_catch(told: Told, twin: Told) -> Said | None:

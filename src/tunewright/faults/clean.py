@@ -12,7 +12,7 @@ from typing import Any
 
 from tunewright.faults.entries import make_adapter
 from tunewright.faults.model import teach_prose
-from tunewright.faults.project import Shape, Stages, training_stages
+from tunewright.faults.project import Project, Shape, Stages, training_stages
 from tunewright.faults.rows import Row, chat, tickets
 
 _SYSTEM = "You sort the tickets of a shop. Answer with the department."
@@ -141,6 +141,13 @@ def one_word_answers() -> list[Row]:
     ]
 
 
+def _pad_with_the_end(project: Project) -> None:
+    """Name the end-of-turn as the padding: of no harm where labels are masked by place and not by token."""
+    path = project.model / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "pad_token": config["eos_token"]}), encoding="utf-8")
+
+
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -209,7 +216,6 @@ TWINS: dict[str, Shape] = {
     "with-system": Shape(rows=with_system, stages=short_stages),
     "llama3": Shape(family="llama3"),
     "gemma": Shape(family="gemma"),
-    "tools": Shape(family="chatml-tools", rows=tools, stages=short_stages, settings=_AS_CALLS),
     "graded": Shape(stages=graded_stages, files=graded_files),
     "adapter": Shape(prepare=make_adapter),
     "a base": Shape(prepare=teach_prose, stages=probed_stages),
@@ -225,6 +231,7 @@ def _short(**fields: Any) -> Shape:
 MATRIX: dict[str, Shape] = {
     "chatml": _short(),
     "chatml, left padding": _short(padding_side="left"),
+    "chatml, padded with the end-of-turn": _short(prepare=_pad_with_the_end),
     "chatml, no generation marks": _short(family="chatml-unmarked"),
     "chatml, default system turn": _short(family="chatml-default-system"),
     "chatml, own system turn over the default": _short(family="chatml-default-system", rows=with_system),

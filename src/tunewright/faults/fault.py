@@ -39,6 +39,8 @@ class Fault:
     group: str = ""
     breaks: Callable[[], AbstractContextManager[None]] = nullcontext
     """what it breaks in the libraries while the commands run: a stack with a bug"""
+    harmless_by: str = ""
+    """the gate that shows, by passing, that it has no effect here: what it would ruin is found out another way"""
     shape: str = "training"
     """the clean twin, by its name in `clean.SHAPES`"""
     commands: tuple[Command, ...] = WAY

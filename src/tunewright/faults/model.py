@@ -22,7 +22,7 @@ PAD = "<|pad|>"
 _POLITE = "Thank you for your message. Department of {}: we answer soon."
 _SYSTEM = "You answer for a shop."
 _VOCABULARY = 900
-_STEPS, _ROWS_PER_STEP = 60, 16
+_STEPS, _ROWS_PER_STEP = 100, 16
 
 
 def make_model(folder: Path, family: str = "chatml", padding_side: str = "right") -> Path:
@@ -89,12 +89,15 @@ def _save_weights(folder: Path, tokenizer: Tokenizer, family: str) -> None:
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
+        initializer_range=0.1,  # 0.02 is for thousands of numbers a row: here a row never met would look untrained
         bos_token_id=tokenizer.token_to_id(kind.bos) if kind.bos else None,
         eos_token_id=tokenizer.token_to_id(kind.eos),
         pad_token_id=tokenizer.token_to_id(PAD),
     )
     model = LlamaForCausalLM(config)
     _teach(model, [torch.tensor(ids) for ids in _polite_rows(folder, family)], config.pad_token_id, _STEPS)
+    stops = [tokenizer.token_to_id(text) for text in (kind.eos, *kind.stops)]
+    model.generation_config.eos_token_id = stops if len(stops) > 1 else stops[0]
     model.save_pretrained(str(folder))
 
 
@@ -123,7 +126,7 @@ def _teach(model: Any, rows: list[Any], pad: int, steps: int) -> None:
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=8e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for step in range(steps):
         batch = [rows[(step * _ROWS_PER_STEP + place) % len(rows)] for place in range(_ROWS_PER_STEP)]
         ids = pad_sequence(batch, batch_first=True, padding_value=pad)

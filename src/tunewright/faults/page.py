@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from tunewright.cli.tables import plain_lines
-from tunewright.faults.bench import Bench, Found, trl_versions
+from tunewright.faults.bench import NO_EFFECT, Bench, Found, trl_versions
 from tunewright.faults.fault import GROUPS
 from tunewright.faults.groups import FAULTS
 
@@ -29,10 +29,12 @@ def as_text(bench: Bench) -> str:
 def totals(bench: Bench) -> str:
     """Return the sums in one sentence."""
     caught = [found for found in bench.faults if found.caught]
+    unharmed = sum(found.status == NO_EFFECT for found in bench.faults)
     early = sum(found.before_training for found in caught)
     silent = sum(found.trl == "silent" for found in bench.faults)
     return (
         f"{len(caught)} of {len(bench.faults)} faults caught, {early} before the first training step; "
+        f"{unharmed} have no effect here; "
         f"{len(bench.alarms)} false alarms on {bench.clean} sound projects; TRL alone is silent about {silent}; "
         f"{bench.seconds:.0f} s"
     )
@@ -58,17 +60,23 @@ def as_page(bench: Bench, machine: str) -> str:
 def _by(found: Found) -> str:
     if found.caught:
         return f"{found.gate} {found.status}"
+    if found.status == NO_EFFECT:
+        return f"no effect here, as {found.gate} shows"
     return "NOT CAUGHT" + (" (a traceback)" if found.status == "CRASHED" else "")
 
 
 def _not_caught(found: Sequence[Found]) -> list[str]:
-    missed = [one for one in found if not one.caught]
+    unharmed = [one for one in found if one.status == NO_EFFECT]
+    missed = [one for one in found if not one.caught and one.status != NO_EFFECT]
     late = [one for one in found if one.caught and not one.before_training]
     warned = [one for one in found if one.caught and one.status == "WARNED"]
     told = [f"- `{one.name}`: {one.what}" + (" It ends in a traceback." if one.status else "") for one in missed]
     return [
         "## What is not caught\n",
         "\n".join(told) + "\n" if told else "Nothing of what is planted here.\n",
+        "Of no effect here, because what they would ruin is found out in another way, as a gate shows by passing: "
+        + _names(unharmed)
+        + ".\n",
         "Caught only when the training steps were spent: " + _names(late) + ".\n",
         "Told as a warning, which does not stop a run: " + _names(warned) + ".\n",
     ]

@@ -20,6 +20,8 @@ class Family:
     adds_bos: bool = False
     """the tokenizer puts `bos` in front of a text by itself"""
     takes_system: bool = True
+    stops: tuple[str, ...] = ()
+    """what generation_config.json names beside `eos`"""
 
 
 _CHATML = """\
@@ -85,7 +87,15 @@ FAMILIES: dict[str, Family] = {
         "<|begin_of_text|>",
         adds_bos=True,
     ),
-    "gemma": Family(_GEMMA, ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"), "<eos>", "<bos>", True, False),
+    "gemma": Family(
+        _GEMMA,
+        ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"),
+        "<eos>",
+        "<bos>",
+        True,
+        False,
+        ("<end_of_turn>",),
+    ),
     "mistral": Family(_MISTRAL, ("<s>", "</s>", "[INST]", "[/INST]"), "</s>", "<s>", True, False),
     "phi": Family(_PHI, ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"), "<|end|>"),
 }

@@ -86,6 +86,7 @@ FAULTS = grouped(
         "the template marks the user's text as the assistant's: the model learns to ask",
         template(_PLAIN + "{% endif %}", "{% generation %}" + _PLAIN + "{% endgeneration %}{% endif %}"),
         real="axolotl#1068",
+        harmless_by="labels_are_the_answers",
         promise="mask",
     ),
     Fault(
@@ -93,6 +94,7 @@ FAULTS = grouped(
         "the marks of the template stand around nothing: no token is trained, and the loss looks fine",
         template(_MARKED, "{% generation %}{% endgeneration %}" + _PLAIN),
         real="trl#4879, Liquid4All/liquid-finetune#37",
+        harmless_by="labels_are_the_answers",
         promise="mask",
     ),
     Fault(
@@ -100,13 +102,14 @@ FAULTS = grouped(
         "the mark ends before the end-of-turn: the answer is trained, its end is not",
         template(_MARKED, "{% generation %}{{ message['content'] }}{% endgeneration %}{{ '<|im_end|>' }}"),
         real="unsloth#416",
+        harmless_by="labels_are_the_answers",
         promise="end-of-turn",
     ),
     Fault("roles-swapped", "user and assistant have changed places", each_row(_swapped), promise="mask"),
     Fault(
         "answers-cut-at-export",
-        "all answers were cut after twelve characters when the data was exported",
-        each_row(lambda row, place: _answered(row, row["messages"][1]["content"][:12])),
+        "all answers were cut after 48 characters when the data was exported",
+        each_row(lambda row, place: _answered(row, " ".join(turn["content"] for turn in row["messages"])[:48])),
         promise="truncation",
     ),
     Fault(

@@ -13,6 +13,7 @@ from tunewright.artifacts.verdict import Verdict
 from tunewright.chat.folder import read_folder
 from tunewright.chat.labels import LabelAudit, audit
 from tunewright.chat.lint import lint_template
+from tunewright.chat.messages import plain
 from tunewright.chat.render import Rendered, Renderer
 from tunewright.chat.row_lint import lint_rows
 from tunewright.errors import DataError, ModelError
@@ -26,6 +27,7 @@ from tunewright.gates.rows import (
     labels_are_the_answers,
     rows_fit,
 )
+from tunewright.gates.written import answers_say_something, rows_are_written
 
 AUDITED = 200  # rows a source whose every token is held against its messages
 
@@ -68,6 +70,8 @@ def judge_rows(
     measured["text"] = [vars(one) for one in in_text.findings[:50]]
     last = {one.row.id: _last_trained(one.rendered) for one in seen}
     return [
+        rows_are_written(_left_out(seen), len(seen)),
+        answers_say_something([one.row.id for one in seen if _says_nothing(one.row)], len(seen)),
         rows_have_no_control_tokens(in_text),
         rows_have_no_foreign_template(in_text),
         every_row_trains({one.row.id: sum(one.rendered.trained) for one in seen}),
@@ -98,6 +102,22 @@ def _audits(renderer: Renderer, seen: Sequence[_Seen]) -> list[LabelAudit]:
                 audit(renderer, row.id, row.source, row.messages, row.tools, rendered.token_ids, rendered.trained)
             )
     return found
+
+
+def _left_out(seen: Sequence[_Seen]) -> dict[str, str]:
+    """Return row id -> role, where what the system or the user says is not in the text."""
+    found = {}
+    for one in seen:
+        for message in map(plain, one.row.messages):
+            said = str(message.get("content") or "").strip()
+            if message["role"] in ("system", "user") and said not in one.rendered.text:
+                found[one.row.id] = str(message["role"])
+    return found
+
+
+def _says_nothing(row: ChatRow) -> bool:
+    said = plain(row.answer)
+    return not str(said.get("content") or "").strip() and not said.get("tool_calls")
 
 
 def _last_trained(rendered: Rendered) -> int | None:

@@ -55,7 +55,9 @@ def check(
     """
     began, measured = time.perf_counter(), dict[str, Any]()
     make_folder(out)
-    verdicts = [*check_format(recipe, section, measured), *check_stack(recipe), *check_money(recipe, rows or {})]
+    verdicts = check_format(recipe, section, measured)
+    if not any(verdict.stops for verdict in verdicts):  # what is dear to find out waits for what is cheap
+        verdicts += [*check_stack(recipe), *check_money(recipe, rows or {})]
     run.judge(*verdicts)
     measured["verdicts"] = [verdict.model_dump(mode="json") for verdict in verdicts]
     write_json(out / "check.json", measured)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tunewright.artifacts.verdict import Verdict
 from tunewright.chat.folder import TokenizerFolder, read_folder
 from tunewright.chat.lint import TemplateFacts, lint_template
+from tunewright.chat.probe import QUESTION
+from tunewright.chat.template import ChatTemplate
 from tunewright.gates.format import control_tokens_are_real, control_tokens_trained, end_of_turn_stops, one_bos
+from tunewright.gates.written import one_template, template_is_timeless
 from tunewright.models.embeddings import EmbeddingFacts, embedding_facts
 
+_DAYS = (datetime(2001, 2, 3, 4, 5, 6), datetime(2034, 12, 30, 21, 48, 59))  # no part of them is alike
 EMBEDDINGS = ("embed", "wte", "lm_head")
 
 
@@ -35,8 +40,16 @@ def judge_template(folder: Path, measured: dict[str, Any], *, trains_embeddings:
         control_tokens_are_real(facts),
         one_bos(facts),
         end_of_turn_stops(facts),
+        one_template(found.templates),
+        template_is_timeless(*(_on(found, day) for day in _DAYS)),
         control_tokens_trained(embeddings, trains_embeddings=trains_embeddings),
     ]
+
+
+def _on(found: TokenizerFolder, day: datetime) -> str:
+    """Return a question as the template writes it on a day."""
+    template = ChatTemplate(found.template, {**found.special_tokens, "strftime_now": day.strftime}, str(found.path))
+    return template.render([QUESTION], add_generation_prompt=True)
 
 
 def _embeddings(folder: Path, found: TokenizerFolder, facts: TemplateFacts) -> EmbeddingFacts | None:
