@@ -2,6 +2,7 @@
 
     python -m benchmarks.data_speed --rows 100000 --rows 1000000        both sides, flatness over the sizes
     python -m benchmarks.data_speed --rows 3000 --side ours
+    python -m benchmarks.data_speed --rows 100000 --side ours --kills 5     killed so often, the same bytes
 
 The rows are made from the real ones of BFCL: a share is copied, a share copied with a word changed, and of the rest a
 third of the words is drawn anew, so that duplicates are there and the most are none. Both sides do the same with the
@@ -10,10 +11,12 @@ come out are compared. Memory is the sum over the process and its children, samp
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,7 @@ def main() -> int:
     parser.add_argument("--side", choices=("ours", "datasets", "both"), default="both")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--run", choices=("ours", "datasets"), help=argparse.SUPPRESS)
     parser.add_argument("--files", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -44,6 +48,8 @@ def main() -> int:
             source = make_rows(Path(folder) / "rows.jsonl", count, options.seed)
             print(f"{count:,} rows, {source.stat().st_size / 1e6:.0f} MB", flush=True)
             found = {side: measured(side, source, Path(folder), options.processes) for side in sides}
+            if options.kills:
+                same &= survives(source, Path(folder), options.processes, options.kills, options.seed)
         for side, (seconds, cpu, peak, late, kept) in found.items():
             print(
                 f"  {side:<9}{seconds:8.1f} s {cpu:8.1f} s of CPU  {count / seconds:9,.0f} rows/s  "
@@ -174,6 +180,32 @@ def measured(side: str, source: Path, folder: Path, processes: int) -> tuple[flo
         sys.exit(f"{side} ended with {run.returncode}")
     kept = [json.loads(line)["id"] for line in output.open(encoding="utf-8")]
     return seconds, children_cpu() - cpu, max(samples), max(samples[len(samples) // 2 :]), kept
+
+
+def survives(source: Path, folder: Path, processes: int, kills: int, seed: int) -> bool:
+    """Kill our side with all its processes, each time when some more pieces are done; let it end, compare the bytes."""
+    output = folder / "killed.jsonl"
+    command = [sys.executable, "-m", "benchmarks.data_speed", "--run", "ours", "--files", str(source), str(output)]
+    pieces = max(2, source.stat().st_size >> 20)
+    for wanted in sorted(random.Random(seed).choices(range(pieces + 1), k=kills)):
+        run = subprocess.Popen([*command, "--processes", str(processes)], start_new_session=True)
+        while run.poll() is None and done_pieces(folder) < wanted:
+            time.sleep(0.01)
+        print(f"  killed with {done_pieces(folder)} of {pieces} pieces done; it ran: {run.poll() is None}", flush=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        if output.exists() and output.read_bytes() != (folder / "ours.jsonl").read_bytes():
+            print("  a file that is not whole was there")
+            return False
+    subprocess.run([*command, "--processes", str(processes)], check=True)
+    same = output.read_bytes() == (folder / "ours.jsonl").read_bytes()
+    print(f"  after {kills} kills the same bytes: {same}", flush=True)
+    return same
+
+
+def done_pieces(folder: Path) -> int:
+    return len(list(folder.glob(".killed.jsonl.work/0-*.json")))
 
 
 def children_cpu() -> float:

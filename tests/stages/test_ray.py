@@ -9,7 +9,6 @@ import pytest
 from tests.stages.test_prune import EXACT, NEAR, QUALITY, records, write
 
 from tunewright.errors import DataError
-from tunewright.stages.data import chunks
 from tunewright.stages.data.prune import prune
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'tunewright[ray]'")
@@ -30,46 +29,43 @@ def cluster():
 
 
 @pytest.fixture
-def rows(tmp_path):
-    """A file of 400 rows, which is cut into many pieces."""
-    before = chunks.CHUNK_BYTES
-    chunks.CHUNK_BYTES = 10_000
-    yield write(tmp_path / "rows.jsonl", records(400))
-    chunks.CHUNK_BYTES = before
+def files(tmp_path):
+    """400 rows in eight files, each a piece; rows of one equal rows of another."""
+    made = records(400)
+    return [write(tmp_path / f"rows{n}.jsonl", made[50 * n : 50 * n + 50]) for n in range(8)]
 
 
-def test_a_cluster_of_two_workers_gives_the_same_bytes_and_tells_the_same(cluster, rows, tmp_path):
+def test_a_cluster_of_two_workers_gives_the_same_bytes_and_tells_the_same(cluster, files, tmp_path):
     assert len([node for node in ray.nodes() if node["Alive"]]) == 2
-    assert len(list(chunks.read_chunks([rows]))) > 8
     filters = [QUALITY, EXACT, NEAR]
-    here = prune([rows], filters, tmp_path / "here.jsonl", processes=1)
-    there = prune([rows], filters, tmp_path / "there.jsonl", processes=2, engine="ray")
+    here = prune(files, filters, tmp_path / "here.jsonl", processes=1)
+    there = prune(files, filters, tmp_path / "there.jsonl", processes=2, engine="ray")
     assert (tmp_path / "there.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
     assert there.steps == here.steps
     assert 0 < there.rows_kept < there.rows_read == 400
     assert not list(tmp_path.glob(".*.work"))
 
 
-def test_what_is_wrong_is_told_as_it_is_without_ray(cluster, rows, tmp_path):
-    rows.write_text(rows.read_text() + '{"id": "broken"\n')
-    with pytest.raises(DataError, match=r"rows\.jsonl:401: broken JSON"):
-        prune([rows], [QUALITY], tmp_path / "out.jsonl", processes=2, engine="ray")
+def test_what_is_wrong_is_told_as_it_is_without_ray(cluster, files, tmp_path):
+    files[5].write_text(files[5].read_text() + '{"id": "broken"\n')
+    with pytest.raises(DataError, match=r"rows5\.jsonl:51: broken JSON"):
+        prune(files, [QUALITY], tmp_path / "out.jsonl", processes=2, engine="ray")
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_the_stage_gives_the_same_rows_on_both_engines(cluster, rows, tmp_path, smollm2_folder):
+def test_the_stage_gives_the_same_rows_on_both_engines(cluster, files, tmp_path, smollm2_folder):
     from tunewright.artifacts.context import RunContext
     from tunewright.recipe.sections import DataSection, JsonlSource, Split
     from tunewright.stages.data.stage import data
 
     def made(engine: str) -> tuple[dict, list[bytes]]:
         section = DataSection(
-            model=str(smollm2_folder), seed=7, sources=[JsonlSource(type="jsonl", path=str(rows))],
+            model=str(smollm2_folder), seed=7, sources=[JsonlSource(type="jsonl", path=str(path)) for path in files],
             filters=[QUALITY, EXACT, NEAR], split=Split(test=20), engine=engine,
         )  # fmt: skip
         out = tmp_path / engine
         found = data(section, out, RunContext(quiet=True))
-        files = ("train.jsonl", "test.jsonl", "filters.json")
-        return json.loads(found.model_dump_json(exclude={"folder"})), [Path(out / name).read_bytes() for name in files]
+        names = ("train.jsonl", "test.jsonl", "filters.json")
+        return json.loads(found.model_dump_json(exclude={"folder"})), [Path(out / name).read_bytes() for name in names]
 
     assert made("ray") == made("local")
