@@ -149,7 +149,7 @@ def test_looking_at_dev_rows_does_not_change_what_is_trained(toy_model, rows, tm
 
 @pytest.fixture
 def quick_learner(toy_model, tmp_path):
-    """The toy model with larger random weights: its loss falls by half in a few steps, that of the toy by a twentieth."""
+    """The toy model with larger random weights: in a few steps its loss falls far, that of the toy hardly."""
     from transformers import AutoConfig
 
     from tunewright.models.tiny import build
