@@ -1,6 +1,7 @@
 """What training says of itself as it runs: it stops where a number is none, and scores a few rows it never trains."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -146,10 +147,26 @@ def test_looking_at_dev_rows_does_not_change_what_is_trained(toy_model, rows, tm
         assert [row[name] for row in looked.metrics()] == [row[name] for row in merely.metrics()], name
 
 
-def test_a_loss_that_falls_while_no_dev_row_comes_right_fails(toy_model, rows, tmp_path):
+@pytest.fixture
+def quick_learner(toy_model, tmp_path):
+    """The toy model with larger random weights: in a few steps its loss falls far, that of the toy hardly."""
+    from transformers import AutoConfig
+
+    from tunewright.models.tiny import build
+
+    config = AutoConfig.from_pretrained(toy_model)
+    config.initializer_range = 0.3
+    folder = tmp_path / "quick"
+    build(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(toy_model / name, folder / name)
+    return folder
+
+
+def test_a_loss_that_falls_while_no_dev_row_comes_right_fails(quick_learner, rows, tmp_path):
     run = RunContext(quiet=True)
     dev = Dev(suite="exact-match", limit=4, max_new_tokens=2)  # too short for any answer: the score cannot rise
-    sft(rows, section(toy_model, dev=dev, steps=20, learning_rate=0.1, schedule="constant"), tmp_path / "out", run)
+    sft(rows, section(quick_learner, dev=dev, steps=20, learning_rate=1e-2), tmp_path / "out", run)
     verdict = named(run)["loss_is_learning"]
     assert verdict.status is Status.FAILED, verdict.measured
     assert "dev_answers.jsonl" in verdict.remedy
