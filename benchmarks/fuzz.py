@@ -39,6 +39,7 @@ SECONDS = 5.0
 WAITING_SECONDS = 60.0
 """by the clock: an input that waits for something"""
 PUMP_BYTES = 200_000
+PUMPS = 400
 MEMORY_BYTES = 4 << 30
 
 
@@ -193,10 +194,12 @@ def by_atheris(tried: Tried, count: int, seed: int) -> None:
 
 
 def by_pumps(tried: Tried, count: int, seed: int) -> None:
-    """Pieces repeated, of dear targets a share of them; `count` is not looked at."""
+    """Pieces repeated, some hundreds of them; `count` is not looked at."""
     seeds, chance = warm(tried.target), random.Random(seed)
+    listed = pumped(seeds, tried.target.words, 1)
+    share = PUMPS / (sum(1 for _ in listed) * tried.target.cost**0.5)
     for data in pumped(seeds, tried.target.words, PUMP_BYTES if tried.target.cost < 100 else 2000):
-        if chance.random() * tried.target.cost < 1:
+        if chance.random() < share:
             tried(data)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunewright.artifacts.contents import FileMark
-from tunewright.artifacts.files import read_json, write_json
+from tunewright.artifacts.files import is_file, read_json, write_json
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import DataError, RunFolderError
 
@@ -84,7 +84,7 @@ def read_record(folder: Path) -> Record | None:
         RunFolderError: a record is there but cannot be read; says what to do.
     """
     path = folder / RECORD_NAME
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
         return Record(**read_json(path))

@@ -28,13 +28,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 # A row has at most 2 MB (sources/dropped.py), and no released template makes a text longer than the conversation.
 MAX_VALUE_CHARS: Final = 4_000_000
 MAX_ITEMS: Final = 1_000_000
-# Of one rendering. 2,000 messages of 1,000 characters, gathered in a list and trimmed, make 15 million.
+# Of one rendering. 2,000 messages of 1,000 characters, gathered in a list and trimmed, make 20 million.
 MAX_MADE: Final = 256_000_000
 STEP: Final = 500  # what an iteration or a call counts beside what it makes: half a million of them are the most
 MAX_SECONDS: Final = 10.0  # of this thread's processor; a rendering takes milliseconds
 MAX_WIDTH: Final = 10_000
 MAX_BITS: Final = 4_096  # of a whole number
-_CLOCK_EVERY: Final = 64
+_LOOK_EVERY: Final = 64 * STEP
 
 # For web pages; what they cost cannot be told from the length of their input.
 _NO_FILTERS: Final = ("pprint", "striptags", "urlize", "wordwrap", "xmlattr")
@@ -44,9 +44,11 @@ class _Counting(CodeGenerator):
     """Writes a template's Python so that loops, comparisons, slices and `~` are counted: Jinja has no hook there."""
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:
-        step = nodes.Call(nodes.EnvironmentAttribute("step"), [], [], None, None)
-        node.body = [nodes.ExprStmt(step).set_lineno(node.lineno), *node.body]
+        node.body = [nodes.ExprStmt(nodes.EnvironmentAttribute("step")).set_lineno(node.lineno), *node.body]
         super().visit_For(node, frame)
+
+    def visit_EnvironmentAttribute(self, node: nodes.EnvironmentAttribute, frame: Frame) -> None:
+        self.write("environment.step()" if node.name == "step" else f"environment.{node.name}")
 
     def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
         self.write("environment.made(")
@@ -54,7 +56,8 @@ class _Counting(CodeGenerator):
         self.write(")")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
-        self.write("environment.made(")
+        is_slice = isinstance(node.arg, nodes.Slice)
+        self.write("environment.made(" if is_slice else "(")
         super().visit_Getitem(node, frame)
         self.write(")")
 
@@ -100,7 +103,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _begin(self) -> None:
         self._left = MAX_MADE
-        self._calls = 0
+        self._look_at = MAX_MADE - _LOOK_EVERY
         self._until = time.thread_time() + MAX_SECONDS
 
     # ── counting ──
@@ -112,24 +115,30 @@ class Sandbox(ImmutableSandboxedEnvironment):
             SecurityError: it was too much, or took too long.
         """
         self._left -= STEP + size
+        if self._left < self._look_at:
+            self._look()
+
+    def _look(self) -> None:
+        self._look_at = self._left - _LOOK_EVERY
         if self._left < 0:
             raise SecurityError("it does too much: more than a template needs for any conversation")
-        self._calls += 1
-        if self._calls % _CLOCK_EVERY == 0 and time.thread_time() > self._until:
+        if time.thread_time() > self._until:
             raise SecurityError(f"it takes more than {MAX_SECONDS:g} s")
 
     def made(self, value: Any) -> Any:
         """Count `value`, which was just made, and return it."""
-        if isinstance(value, (str, bytes)):
-            self._check_chars(len(value))
-            self.step(len(value))
-        elif isinstance(value, (list, tuple, dict)):
-            if len(value) > MAX_ITEMS:
-                raise SecurityError(f"it makes a list of more than {MAX_ITEMS:,} items")
-            self.step(len(value))
-        else:
-            self.step()
+        size = len(value) if type(value) in _SIZED or isinstance(value, (str, bytes, list, tuple, dict)) else 0
+        if size > MAX_ITEMS:
+            self._check_size(value, size)
+        self._left -= STEP + size
+        if self._left < self._look_at:
+            self._look()
         return value
+
+    def _check_size(self, value: Any, size: int) -> None:
+        if not isinstance(value, (str, bytes)):
+            raise SecurityError(f"it makes a list of more than {MAX_ITEMS:,} items")
+        self._check_chars(size)
 
     def _check_chars(self, size: int) -> None:
         if size > MAX_VALUE_CHARS:
@@ -156,7 +165,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _shown(self, value: Any) -> Any:
         """What Jinja calls for every value that is written out."""
-        self.step(self.will_write(value))
+        self.step(len(value) if type(value) is str else self.will_write(value))
         return value
 
     def concat(self, parts: Iterable[str]) -> str:  # Jinja has `"".join` here
@@ -165,7 +174,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for part in parts:
             kept.append(part)
             size += len(part)
-            self._check_chars(size)
+            if size > MAX_VALUE_CHARS:
+                self._check_chars(size)
         self.step(size)
         return "".join(kept)
 
@@ -179,15 +189,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function of the template, or a method of a value."""
-        self.step()
-        method = getattr(function, "__wrapped__", function)  # of str.format, which Jinja wraps
-        owner = getattr(method, "__self__", None)
-        if isinstance(owner, (str, bytes, int)):
-            self._check_amplifier(method.__name__, owner, args, kwargs)
+        name = getattr(function, "__name__", "")
+        if name in _AMPLIFIERS:
+            owner = getattr(getattr(function, "__wrapped__", function), "__self__", None)  # Jinja wraps str.format
+            if isinstance(owner, (str, bytes, int)):
+                self._check_amplifier(name, owner, args, kwargs)
         return self.made(super().call(context, function, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse an operation whose result would be too large; count the others."""
+        if operator == "+" and type(left) is str and type(right) is str:
+            self._check_chars(len(left) + len(right))
+            return self.made(left + right)
         if operator in ("+", "*"):
             self._check_growth(operator, left, right)
         elif operator == "**" and _bits(left) * abs(right) > MAX_BITS:
@@ -210,6 +223,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         own = 1 if hasattr(function, "jinja_pass_arg") else 0  # Jinja's environment or context comes first
+        made = self.made
+
+        @functools.wraps(function)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            return made(function(*args, **kwargs))
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -219,9 +237,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self._check_joined(value, rest[0] if rest else kwargs.get("d", ""))
             else:
                 self._check_amplifier(name, value, rest, kwargs)
-            return self.made(function(*args[:own], value, *rest, **kwargs))
+            return made(function(*args[:own], value, *rest, **kwargs))
 
-        return run
+        return run if name in _AMPLIFIERS else plain
 
     def _check_amplifier(self, name: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = [*args, *kwargs.values()]
@@ -259,6 +277,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("it formats with a very large width")
         self._check_chars(len(told) + (told.count("%") + told.count("{")) * self.will_write(given))
 
+
+_SIZED: Final = frozenset({str, list, dict, tuple})
+_AMPLIFIERS: Final = frozenset(
+    {
+        "batch", "center", "e", "escape", "expandtabs", "forceescape", "format", "format_map", "indent", "join",
+        "ljust", "replace", "rjust", "round", "safe", "slice", "string", "sum", "to_bytes", "tojson", "translate",
+        "urlencode", "zfill",
+    }
+)  # fmt: skip
+"""filters and methods whose result may be far larger than what they are given"""
 
 # `%*d`, `%99999d`, `{:{}}` and `{:99999}`
 _WIDE: Final = re.compile(r"%[^a-zA-Z%]*?(?:\*|\d{5})|\{[^{}:]*:[^{}]*?(?:\{|\d{5})")
