@@ -8,6 +8,7 @@ from tests.stages.toy_models import CHATS, PROSE, train
 
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.rundir import find_run
+from tunewright.cli.main import main
 from tunewright.errors import GateFailed
 from tunewright.recipe.sections import ProbeSection
 from tunewright.reports.report import write_report
@@ -105,10 +106,10 @@ def test_the_command_line_prints_the_table_and_exits_1_where_a_base_was_expected
     assert (tmp_path / "kept" / "answers.jsonl").is_file()
 
 
-def test_a_clean_base_passes_on_the_command_line_as_json(toys):
-    done = tw("probe", str(toys["base"]), "--set", "expect=base", "--json")
-    told = json.loads(done.stdout)
-    assert done.returncode == 0 and told["grade"] == "BASE" and told["verdict"]["status"] == "PASSED"
+def test_a_clean_base_passes_on_the_command_line_as_json(toys, capsys):
+    assert main(["probe", str(toys["base"]), "--set", "expect=base", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["grade"] == "BASE" and told["verdict"]["status"] == "PASSED"
 
 
 # ── the rules by which an answer counts ─────────────────────────────────────────────────────────────────────────────
