@@ -35,7 +35,9 @@ from benchmarks.fuzz_targets import TARGETS, Target, allowed
 from tunewright.errors import MissingExtra, UserError
 
 SECONDS = 5.0
-"""the most that one input of at most 64 kB may take (twice that for 200 kB), on a busy machine; most take 1 ms"""
+"""of the processor, the most that one input of at most 64 kB may take (twice that for 200 kB); most take 1 ms"""
+WAITING_SECONDS = 60.0
+"""by the clock: an input that waits for something"""
 PUMP_BYTES = 200_000
 MEMORY_BYTES = 4 << 30
 
@@ -63,8 +65,10 @@ class Tried:
     def __init__(self, target: Target, keep: Path, seconds: float = SECONDS):
         self.target, self.keep, self.seconds = target, keep, seconds
         self.outcome = Outcome(target.name)
-        self.base = Path(tempfile.mkdtemp(prefix=f"fuzz-{target.name}-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-        signal.signal(signal.SIGALRM, self._too_long)
+        in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        self.base = Path(tempfile.mkdtemp(prefix=f"fuzz-{target.name}-", dir=in_memory))
+        for alarm in (signal.SIGPROF, signal.SIGALRM):
+            signal.signal(alarm, self._too_long)
 
     def __call__(self, data: bytes) -> None:
         """Run one input in an empty folder."""
@@ -72,12 +76,12 @@ class Tried:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (self.base / "last").write_bytes(data)  # what a crash of the process leaves
-        began = time.perf_counter()
-        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        began = time.process_time()
+        _set_timers(self.seconds, WAITING_SECONDS)
         try:
             self.target.run(data, folder)
         except BaseException as error:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            _set_timers(0, 0)
             if isinstance(error, KeyboardInterrupt):
                 raise
             if allowed(error):
@@ -85,8 +89,8 @@ class Tried:
             else:
                 self._found(error, data)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            took = time.perf_counter() - began
+            _set_timers(0, 0)
+            took = time.process_time() - began
             self.outcome.inputs += 1
             self.outcome.seconds += took
             if took > self.outcome.slowest:
@@ -103,13 +107,19 @@ class Tried:
         self.keep.mkdir(parents=True, exist_ok=True)
         path = self.keep / f"{self.target.name}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         path.write_bytes(data)
-        path.with_suffix(".txt").write_text("".join(traceback.format_exception(error))[-6000:], errors="backslashreplace")
+        told = "".join(traceback.format_exception(error))[-6000:]
+        path.with_suffix(".txt").write_text(told, errors="backslashreplace")
         self.outcome.findings[name] = str(path)
 
     def close(self) -> Outcome:
         """Remove the folder and return what was found."""
         shutil.rmtree(self.base, ignore_errors=True)
         return self.outcome
+
+
+def _set_timers(seconds: float, waiting: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, waiting)
 
 
 def place_of(error: BaseException) -> str:
@@ -226,9 +236,17 @@ def run_child(name: str, count: int, options: argparse.Namespace) -> Outcome:
 
 def campaign(names: list[str], options: argparse.Namespace) -> Iterator[Outcome]:
     """Yield the outcome of every target; dear ones get fewer inputs."""
-    shares = {name: 1 / TARGETS[name].cost**0.5 for name in names}
+    shares = {name: 1 / TARGETS[name].cost ** 0.5 for name in names}
     for name in names:
         yield run_child(name, round(options.count * shares[name] / sum(shares.values())), options)
+
+
+def print_line(outcome: Outcome) -> None:
+    """Print what came of a target."""
+    counts = f"{outcome.inputs:>9,}{outcome.refused:>9,}{outcome.seconds:>9.0f}{outcome.slowest:>8.2f}s"
+    print(f"{outcome.target:<18}{counts}  {len(outcome.findings) or ''}", flush=True)
+    for finding, path in outcome.findings.items():
+        print(f"    {finding}: {path}", flush=True)
 
 
 def main() -> int:
@@ -251,12 +269,10 @@ def main() -> int:
     outcomes = []
     for outcome in campaign(options.target or [*TARGETS], options):
         outcomes.append(outcome)
-        print(f"{outcome.target:<18}{outcome.inputs:>9,}{outcome.refused:>9,}{outcome.seconds:>9.0f}{outcome.slowest:>8.2f}s  "
-              f"{len(outcome.findings) or ''}", flush=True)  # fmt: skip
-        for finding, path in outcome.findings.items():
-            print(f"    {finding}: {path}", flush=True)
-    print(f"{'together':<18}{sum(o.inputs for o in outcomes):>9,}{sum(o.refused for o in outcomes):>9,}"
-          f"{sum(o.seconds for o in outcomes):>9.0f}{max(o.slowest for o in outcomes):>8.2f}s  {sum(len(o.findings) for o in outcomes)}")  # fmt: skip
+        print_line(outcome)
+    together = Outcome("together", *(sum(getattr(o, name) for o in outcomes) for name in ("inputs", "refused")))
+    together.seconds, together.slowest = sum(o.seconds for o in outcomes), max(o.slowest for o in outcomes)
+    print_line(together)
     if options.json:
         options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
     return int(any(outcome.findings for outcome in outcomes))

@@ -18,7 +18,8 @@ Edit = tuple[int, int, int, int]
 MAX_BYTES = 64_000
 
 BYTES = (
-    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b"\n\n", b"\t", b" ", b'"', b"'", b"\\", b"{", b"}", b"[", b"]", b"<",
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b"\n\n", b"\t", b" ", b'"', b"'", b"\\", b"{", b"}", b"[", b"]",
+    b"<",
     b">", b"(", b")", b",", b":", b";", b"-", b"#", b"&", b"*", b"%", b"{{", b"}}", b"{%", b"%}", b"9" * 5000, b"-1",
     b"1e999", b"NaN", b"Infinity", b"null", b"true", b"\xed\xa0\x80", "\N{SNOWMAN}\u2028\u0130\ufb03".encode(),
     b"&#" + b"9" * 5000 + b";", b"\\ud800", b'"\\ud800"', b"[" * 400, b'{"a":' * 400, b"../../../etc/passwd",
@@ -26,7 +27,8 @@ BYTES = (
 )  # fmt: skip
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**70), 10**320, 1.5, -0.0, 1e308, float("nan"), float("inf"), "", " ",
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**70), 10**320, 1.5, -0.0, 1e308, float("nan"), float("inf"),
+    "", " ",
     "a", "\ud800", "\x00", "\x1b[31m", "é", "[1, 2", '{"a": 1}', "[]", "null", "9" * 5000, "a" * 5000, [], [[]], [None],
     [1], ["a"], [{}], {}, {"": None}, {"a": {}}, {"type": "text", "text": "a"}, {"role": "user", "content": "a"},
     {"name": "f", "arguments": {}}, [[[[[[[[[[[[]]]]]]]]]]]], "{{ item.a }}", "user", "assistant", "system", "tool",
@@ -120,7 +122,9 @@ def pumped(seeds: Sequence[bytes], words: Sequence[bytes], size: int) -> Iterato
     yield from ((word * size)[:size] for word in (*BYTES, *words) if len(word) < 60)
     for word in words:
         for seed in seeds[:1]:
-            yield from (seed[:at] + (word * size)[:size] + seed[at:] for at in (len(seed) // 3, len(seed) // 2, len(seed)))
+            yield from (
+                seed[:at] + (word * size)[:size] + seed[at:] for at in (len(seed) // 3, len(seed) // 2, len(seed))
+            )
         yield from _pumped_json(seeds, word.decode("latin-1"), size)
     for seed in seeds:
         line = max(seed.split(b"\n"), key=len) + b"\n"

@@ -33,8 +33,10 @@ def main() -> int:
     return int(not found["passed"])
 
 
-def measured(documents: Path, topics: Path, qrels: Path, by_position: bool, folder: Path) -> dict[str, object]:
-    """Return what was counted and compared."""
+def measured(
+    documents: Path, topics: Path, qrels: Path, by_position: bool, folder: Path, b: float = 0.75
+) -> dict[str, object]:
+    """Return what was counted and compared; `b` is the reference's."""
     import pytrec_eval
 
     from tunewright.sources.ranking.bm25 import Bm25
@@ -48,7 +50,7 @@ def measured(documents: Path, topics: Path, qrels: Path, by_position: bool, fold
     found = read_ranking_set([beir])
     run = Bm25(found.documents).run(found.queries, DEPTH)
     seconds = time.perf_counter() - started
-    reference = reference_run(found.documents, found.queries)
+    reference = reference_run(found.documents, found.queries, b=b)
     ours = evaluate_run(run, found.qrels, 10)
     judge = pytrec_eval.RelevanceEvaluator(found.qrels, {"ndcg_cut.10"})
     of_our_run = {query: scores["ndcg_cut_10"] for query, scores in judge.evaluate(run).items()}

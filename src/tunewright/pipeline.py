@@ -390,7 +390,7 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
 
 
 def preflight(recipe: Recipe) -> list[Verdict]:
-    """Check what can be checked without training: the rows of every `data` stage, and what a stage `check` looks at.
+    """Check what can be checked without training: the rows of every `data` stage, and all that a `check` looks at.
 
     The check has the section of the recipe where there is one, and sees the rows.
 

@@ -42,7 +42,8 @@ NESTED = "".join(f"{{% set l{n + 1} = [{', '.join([f'l{n}'] * 9)}] %}}" for n in
         "{% set x = 'ab' %}" + DOUBLED,
         "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% set ns = namespace(x=[1]) %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
-        "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
+        "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}"
+        "{% endfor %}",
         "{% set l0 = 'ab' %}" + NESTED + "{{ l12 }}",
         "{% set l0 = 'ab' %}" + NESTED + "{{ l12 | tojson }}",
         "{% set l0 = 'ab' %}" + NESTED + "{{ l12 ~ 'a' }}",
@@ -72,7 +73,7 @@ NESTED = "".join(f"{{% set l{n + 1} = [{', '.join([f'l{n}'] * 9)}] %}}" for n in
 )
 def test_a_template_that_runs_or_grows_without_end_is_stopped(template):
     def render():
-        with pytest.raises(ModelError, match="the chat template fails|No filter named"):
+        with pytest.raises(ModelError, match=r"the chat template fails|No filter named"):
             ChatTemplate(template).render(HELLO)
 
     assert seconds_of(render) < 60
@@ -99,7 +100,8 @@ def test_a_template_that_python_cannot_take_is_refused(template):
 def test_a_long_conversation_is_far_below_the_bounds_of_a_template():
     template = (
         "{% set ns = namespace(all=[], last='') %}{% for m in messages %}{% set ns.all = ns.all + [m] %}"
-        "{% set ns.last = m.content | trim %}<|im_start|>{{ m.role ~ '\n' ~ m.content.split('</think>')[-1] }}<|im_end|>\n"
+        "{% set ns.last = m.content | trim %}<|im_start|>{{ m.role ~ '\n' ~ m.content.split('</think>')[-1] }}"
+        "<|im_end|>\n"
         "{% endfor %}"
     )
     messages = [{"role": "user", "content": "x" * 1000}] * 2000
@@ -185,7 +187,7 @@ def test_a_log_packed_by_a_method_that_is_broken_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[60:80] = b"\xff" * 20
     path.write_bytes(bytes(data))
-    with pytest.raises(DataError, match="zip|unpacked|JSON"):
+    with pytest.raises(DataError, match=r"zip|unpacked|JSON"):
         read_side(str(path))
 
 
@@ -216,18 +218,18 @@ def test_a_result_that_is_none_is_refused(tmp_path):
     ],
 )
 def test_strange_tokens_of_a_model_are_left_out(name, text, tmp_path):
-    from benchmarks.fuzz_targets import _tokenizer_files
+    from benchmarks.fuzz_corpus import tokenizer_files
 
-    for other, content in _tokenizer_files().items():
+    for other, content in tokenizer_files().items():
         (tmp_path / other).write_text(content)
     (tmp_path / name).write_text(text)
     assert all(0 <= token < 2**31 for token in read_folder(tmp_path).stop_token_ids)
 
 
 def test_a_file_of_a_model_that_is_nested_too_deep_is_refused(tmp_path):
-    from benchmarks.fuzz_targets import _tokenizer_files
+    from benchmarks.fuzz_corpus import tokenizer_files
 
-    for other, content in _tokenizer_files().items():
+    for other, content in tokenizer_files().items():
         (tmp_path / other).write_text(content)
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(ModelError, match="broken JSON"):
@@ -240,6 +242,18 @@ def test_a_broken_file_of_a_package_is_the_machines_fault(tmp_path):
     (tmp_path / "BFCL_v4_irrelevance.json").write_text('{"id": "a"}\n')
     with pytest.raises(EnvironmentProblem, match="cannot be read"):
         list(read_category(tmp_path, "irrelevance"))
+
+
+def test_a_name_that_no_file_can_have_is_no_file(tmp_path):
+    from tunewright.graders.load import read_spec
+    from tunewright.sources.records import read_records
+
+    path = tmp_path / ("a" * 5000 + ".json")
+    for read in (read_jsonl, read_records):
+        with pytest.raises(DataError, match="no such file"):
+            list(read(path))
+    with pytest.raises(DataError, match="no such file"):
+        read_spec(path)
 
 
 # ── graders, suites, recipes ────────────────────────────────────────────────────────────────────────────────────────
@@ -277,3 +291,104 @@ def test_a_recipe_without_end_is_not_read(tmp_path):
     (tmp_path / "r.yaml").write_text("a" * 2_000_000)
     with pytest.raises(RecipeError, match="more than 1 MiB"):
         load_recipe(tmp_path / "r.yaml")
+
+
+# ── what a hostile user, log or server does to the command line ─────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@host/v1#m", "https://host/v1?key=hunter2#m", "http://host/v1?key=hunter2",
+        "http://user:hunter2@host/v1",
+    ],
+)  # fmt: skip
+def test_a_secret_in_a_url_stands_in_no_message_and_no_folder(url, tmp_path, capsys):
+    from tunewright.cli.main import main
+
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "Hi", "completion": "Hello"}) + "\n")
+    arguments = ["--rows", str(tmp_path / "rows.jsonl"), "--output", str(tmp_path / "evals")]
+    assert main(["eval", url, "exact-match", *arguments]) == 2
+    told = capsys.readouterr()
+    assert "hunter2" not in told.out + told.err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_secret_in_the_url_of_a_recipe_is_refused_unseen():
+    from tunewright.recipe.load import parse_recipe
+
+    text = (
+        "recipe: r\nmodel: ./m\nstages:\n  - data: {sources: [{type: bfcl}]}\n  - evaluate:\n      rows: data.test\n"
+        "      backend: openai\n      endpoint: {url: 'https://user:hunter2@host/v1', model: m}\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, "r.yaml", None)
+    assert "***@host" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://host:99999999/v1#m", "http://[::1/v1#m", "http://#m", "http://a b/v1#m"])
+def test_a_url_of_no_server_is_refused(url):
+    from tunewright.backends.http import checked_url
+
+    with pytest.raises(UserError, match="no URL of a server"):
+        checked_url(url.partition("#")[0])
+
+
+def test_an_answer_with_the_key_or_half_a_character_is_cleaned_at_the_door():
+    from tunewright.backends.http import Poster
+    from tunewright.backends.wire import Answer
+
+    poster = Poster("http://127.0.0.1/v1", api_key="sk-hunter2")
+    assert poster._storable(Answer("it is sk-hunter2 \ud800", "stop", None)).text == "it is *** ?"
+
+
+def test_ids_of_a_log_cannot_steer_the_terminal(tmp_path, capsys):
+    from tunewright.cli.main import main
+
+    for name, row_id in (("a", "\x1b[31mred"), ("b", "other")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({**SCORE, "id": row_id}) + "\n")
+    assert main(["compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) == 2
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    assert "⟨U+001B⟩[31mred" in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rows", "999999999999999999999"], ["--confidence", "0.9999999999999999"], ["--cluster-size", "inf"],
+        ["--cluster-size", "1e300", "--icc", "1"], ["--discordance", "1e-300"], ["--power", "nan"],
+    ],
+)  # fmt: skip
+def test_power_refuses_numbers_that_no_evaluation_has(arguments, capsys):
+    from tunewright.cli.main import main
+
+    assert main(["power", *arguments]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_path_that_no_file_can_have_is_the_users_mistake(capsys):
+    from tunewright.cli.main import main
+
+    assert main(["compare", "a" * 5000, "b"]) == 2
+    assert main(["data", "stats", "a" * 5000]) == 2
+    assert main(["check", "a" * 5000, "--static"]) == 2
+
+
+def test_settings_that_cannot_be_tried_are_named(tmp_path):
+    from tunewright.cli.evaluating import section_of
+    from tunewright.cli.tuning import applied
+
+    with pytest.raises(UserError, match="cannot be tried"):
+        applied(section_of("exact-match", None, []), {"temperature": 99.0})
+
+
+def test_fields_of_an_endpoint_can_be_set_where_the_argument_names_it():
+    from tunewright.cli.evaluating import section_of, target_of
+
+    section = section_of("exact-match", None, ["endpoint.api_key_env=KEY"])
+    endpoint = target_of("http://127.0.0.1:1/v1#m", section).section.endpoint
+    assert (endpoint.url, endpoint.model, endpoint.api_key_env) == ("http://127.0.0.1:1/v1", "m", "KEY")
+    with pytest.raises(UserError, match="it is no endpoint"):
+        target_of("smollm2-135m-instruct", section)

@@ -155,7 +155,16 @@ def test_what_was_never_evaluated_cannot_have_been_read(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[]", '{"signatures": 3}', '{"signatures": [{"name": "x"}]}', "{"])
-def test_a_broken_file_of_signatures_is_said(ready, text):
+def test_a_broken_file_of_signatures_is_no_signature_and_is_not_written_over(ready, text):
     (ready.path / SIGNOFF).write_text(text)
+    found = state_of(ready, "outputs read by a person")
+    assert found.state is State.NOT_DONE and SIGNOFF in found.seen
     with pytest.raises(DataError, match=r"signoff\.json"):
-        items_of(Story(ready))
+        sign(Story(ready), "B. Reader")
+    assert (ready.path / SIGNOFF).read_text() == text
+
+
+def test_what_stood_in_a_file_that_is_gone_is_not_shown(ready):
+    (ready.stage_folder("after") / "scores.jsonl").unlink()
+    found = state_of(ready, "template used in evaluation")
+    assert found.state is State.NOT_SHOWN and "no such file" in found.seen

@@ -101,6 +101,32 @@ def test_a_text_without_a_word_gives_nothing_away():
     assert found(row("???"), row("!!!")) == []
 
 
+def test_the_template_of_a_small_set_is_found_beside_a_large_one():
+    names = [f"{first}{second}" for first in "abcdefghij" for second in "klmnopqrst"]
+    large = [
+        row(f"{name} asks what {name} and {name[::-1]} are worth together in euros", id=name) for name in names * 8
+    ]
+    sheet = "Read the following order with care and tell what the customer has to pay for all of it: {} of {}"
+    small = [row(sheet.format(number, name), id=f"s{number}") for number, name in enumerate(names[:10])]
+    index = EvaluationIndex({"large": large, "small": small})
+    assert list(index.overlaps(row(sheet.format(77, "zz"), "Other"))) == []
+
+
+def test_a_template_that_only_training_shows_is_one_but_not_a_row_that_leaked_several_times():
+    sheet = "Your task is to count the legs of all animals in this list and to give their sum: {}"
+    animals = ("cat", "crab", "duck", "wasp", "giraffe", "snail")
+    lists = [f"{n} {a}s, {n + 3} {b}s" for n in range(2, 5) for a in animals for b in animals if a != b]
+    tests = [row(sheet.format(text), id=f"t{n}") for n, text in enumerate(lists[:2])]
+    train = [row(sheet.format(text), "Other", id=f"r{n}") for n, text in enumerate(lists[2:])]
+    index = EvaluationIndex({"test": [*tests, row(LONG, id="long")]})
+    wrapped = [row(f"{opening} {LONG}", "Other", id=opening) for opening in ("Please:", "Now tell me:", "A riddle:")]
+    assert any(found for item in train for found in index.overlaps(item))
+    index.leave_out_templates_of([*train, *wrapped])
+    found = [(item.test_id, item.train_id) for row_ in [*train, *wrapped] for item in index.overlaps(row_)]
+    assert found == [("long", "Please:"), ("long", "Now tell me:"), ("long", "A riddle:")]
+    assert [item.kind for item in index.overlaps(row(sheet.format(lists[0]), "Other"))] == ["exact"]
+
+
 def test_every_set_is_named_with_its_row():
     index = EvaluationIndex({"a": [row(LONG, id="1")], "b": [row(LONG, id="2")]})
     assert [(item.test_set, item.test_id) for item in index.overlaps(row(LONG))] == [("a", "1"), ("b", "2")]

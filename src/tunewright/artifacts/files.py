@@ -20,6 +20,7 @@ from typing import Any
 from tunewright.errors import DataError, EnvironmentProblem, RunFolderError, TunewrightError
 
 MAX_LINE_BYTES = 32 << 20  # far above any row (sources/dropped.py); it ends the reading of a file that is one line
+MAX_TOLD_CHARS = 300  # of a path in an error
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {
@@ -140,12 +141,21 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: the file is missing or a folder, or a line is not a JSON object, not UTF-8, or longer than
             MAX_LINE_BYTES; names the line.
     """
-    if not path.is_file():
-        raise DataError("no such file", where=str(path), fix="check the path; it is taken from the current folder")
+    if not is_file(path):
+        where = str(path)[:MAX_TOLD_CHARS]
+        raise DataError("no such file", where=where, fix="check the path; it is taken from the current folder")
     for number, raw in enumerate(_raw_lines(path), 1):
         line = _decode_line(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, path, number)
         if line.strip():
             yield number, _parse_line(line, path, number)
+
+
+def is_file(path: Path) -> bool:
+    """True for a file; False also for a name that is longer than one can be."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ class ProbeResult(BaseModel):
     trials: int
     successes: int | None
     """None for a mean"""
-    unit: Literal["rate", "nats a token"] = "rate"
+    unit: Literal["rate", "nats a token", "of all instructions"] = "rate"
     note: str = ""
 
 

@@ -66,6 +66,10 @@ class Purse:
         return used
 
 
+class _Rung(KeyboardInterrupt):
+    """Passes through all that `except Exception` would swallow, as Ctrl-C does."""
+
+
 @contextlib.contextmanager
 def alarm(purse: Purse | None) -> Iterator[None]:
     """Interrupt what runs inside at the moment when the budget is spent. Only the main thread can be interrupted.
@@ -79,12 +83,15 @@ def alarm(purse: Purse | None) -> Iterator[None]:
         return
 
     def ring(*_: Any) -> None:
-        raise BudgetSpent(purse.told())
+        raise _Rung
 
     old = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+    except _Rung:
+        raise BudgetSpent(purse.told()) from None

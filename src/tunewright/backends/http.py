@@ -22,6 +22,8 @@ import httpx
 
 from tunewright.backends.wire import Answer, BadAnswer, read_answer
 from tunewright.errors import UserError
+from tunewright.recipe.explain import without_secrets
+from tunewright.recipe.sections import PLAIN_URL
 
 MAX_RESPONSE_BYTES = 32 << 20
 MAX_TOLD_CHARS = 400
@@ -201,15 +203,26 @@ def checked_url(url: str) -> str:
     Raises:
         UserError: not http(s), or with a password in it: that would stand in records.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError("no URL of a server", where=url[:80], expected="https://host/v1 or http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query:
+    if re.search(r"^https?://[^/]*@|[?]", url):
         raise UserError(
-            "a URL with a user, a password or a query: records would hold it", where=parts.hostname,
+            "a URL with a user, a password or a query: records would hold it", where=without_secrets(url),
             expected="the plain URL", fix="put the key into an environment variable, and give the variable's name",
         )  # fmt: skip
+    if not re.match(PLAIN_URL, url) or not _has_port(url):
+        raise UserError(
+            "no URL of a server", where=without_secrets(url)[:80],
+            expected="https://host/v1 or http://127.0.0.1:8000/v1",
+        )  # fmt: skip
     return url.rstrip("/")
+
+
+def _has_port(url: str) -> bool:
+    """False for a port, or an address, that no host can have."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def is_loopback(url: str) -> bool:

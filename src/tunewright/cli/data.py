@@ -223,6 +223,7 @@ def _overlap(asked: Asked) -> None:
     if not tests:
         raise UserError("no evaluation rows were named", where="tw data overlap", expected="TRAIN TESTS")
     index = EvaluationIndex({str(path): asked.reading.rows([path]) for path in tests})
+    index.leave_out_templates_of(asked.reading.rows([train]))
     found: list[Overlap] = []
     other_tasks = 0
     for row in asked.reading.rows([train]):

@@ -8,6 +8,7 @@ tw estimate MODEL       memory by the config alone: LoRA, QLoRA and full fine-tu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from tunewright.cli.tables import print_json, print_table, print_text
 from tunewright.errors import EXIT_GATE, UserError
 from tunewright.progress import clock
 from tunewright.recipe.load import load_recipe, parse_recipe
-from tunewright.recipe.sections import DataSection, Recipe, SftSection
+from tunewright.recipe.sections import DataSection, EvaluateSection, Recipe, SftSection
 
 if TYPE_CHECKING:
     from tunewright.models.estimate import Memory, Training
@@ -39,6 +40,7 @@ stages:
   - sft: {{rows: data.train, epochs: 1}}
 """
 MILLION = 1_000_000
+ANSWER_TOKENS = 128  # the longest answer of most suites
 
 
 def estimate(
@@ -139,8 +141,6 @@ def _on_gpus(shape: Shape, training: Training, section: SftSection, tokens: int)
 
 def _model(model: str, gpus: bool, overrides: list[str]) -> tuple[dict[str, Any], list[Verdict]]:
     """Return what training a model would take, by its config."""
-    import json
-
     from tunewright.models.devices import this_device
     from tunewright.models.estimate import training_memory
     from tunewright.models.find import tokenizer_folder
@@ -164,11 +164,20 @@ def _model(model: str, gpus: bool, overrides: list[str]) -> tuple[dict[str, Any]
         "batch_size": section.batch_size,
         "row_tokens": training.row_tokens,
         "precision": training.precision,
-        "variants": variants,
+        "variants": [*variants, _generating(shape, training)],
     }
     if gpus:
         told["gpus"] = _on_gpus(shape, training, section, MILLION)
     return told, []
+
+
+def _generating(shape: Shape, training: Training) -> dict[str, Any]:
+    """Return what answering takes: rows and answers of an evaluation's usual size, with their keys and values."""
+    from tunewright.models.estimate import generation_memory
+
+    rows = EvaluateSection.model_fields["batch_size"].default
+    memory = generation_memory(shape, rows, training.row_tokens + ANSWER_TOKENS, training.precision, training.device)
+    return {"method": f"generate, {rows} rows", "checkpointing": False, **_bytes(memory)}
 
 
 def _sections(recipe: Recipe) -> tuple[DataSection, SftSection]:
@@ -251,7 +260,9 @@ def _print_model(told: dict[str, Any]) -> None:
         ],
         right=(2,),
     )
-    print_text("qlora is an estimate only: the stage `sft` trains LoRA")
+    print_text(
+        "qlora and full are estimates only: the stage `sft` trains LoRA; generate was held against no measurement"
+    )
 
 
 def _print_gpus(gpus: list[dict[str, Any]], what: str) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tunewright.artifacts.verdict import Verdict
     from tunewright.recipe.sections import EvaluateSection
 
+NO_URL = "http://named.by.the.argument/v1"
 DONE = "scores.json"  # written last: no such file, not done
 
 
@@ -52,6 +53,8 @@ def section_of(suite: str, limit: int | None, overrides: Sequence[str]) -> Evalu
         "  - data: {sources: [{type: bfcl}]}\n  - evaluate: {rows: data.test}\n"
     )
     told = [f"suite={json.dumps(suite)}", *([f"limit={limit}"] if limit else []), *overrides]
+    if any(override.startswith("endpoint.") for override in overrides):  # URL and model come from the argument
+        told[:0] = ["backend=openai", f'endpoint={{url: "{NO_URL}", model: model}}']
     recipe = parse_recipe(text, "tw eval", Path(), [f"evaluate.{override}" for override in told])
     section: EvaluateSection = recipe.stages[1][1]
     return section
@@ -76,6 +79,10 @@ def target_of(text: str, section: EvaluateSection) -> Target:
 
     if re.match(r"^https?://", text):
         return _endpoint(text, section)
+    if section.endpoint is not None and section.endpoint.url == NO_URL:
+        raise UserError(
+            "it is no endpoint, and `--set endpoint.…` was given", where=text, expected="https://host/v1#MODEL"
+        )
     model = find_model(text)
     identity = model_identity(model.base)
     trained = adapter_of(model, identity) if model.adapter else None
@@ -84,10 +91,12 @@ def target_of(text: str, section: EvaluateSection) -> Target:
 
 
 def _endpoint(text: str, section: EvaluateSection) -> Target:
+    from tunewright.backends.http import checked_url
     from tunewright.recipe.sections import Endpoint
 
-    url, hash_, name = text.partition("#")
-    if not hash_ or not name:
+    url, _, name = text.partition("#")
+    url = checked_url(url)  # first: it may hold a password, which no folder's name and no message is to hold
+    if not name.strip():
         raise UserError("the URL does not say which model", where=text, expected=f"{url}#MODEL")
     told = section.endpoint.model_dump() if section.endpoint else {}
     endpoint = Endpoint(**{**told, "url": url, "model": name})

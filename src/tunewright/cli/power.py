@@ -11,13 +11,15 @@ from tunewright.errors import UserError
 from tunewright.reports import words
 
 DIFFERENCES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2)
+MOST_ROWS = 10**9
+LEAST_SHARE = 1e-6  # what lies nearer to 0 or 1 is lost in the arithmetic
 HEAD = ("true difference", "rows, paired", "rows a side, unpaired")
 
 
 def power(
-    rows: Annotated[int, typer.Option(help="rows that both systems answer", min=1)] = 150,
+    rows: Annotated[int, typer.Option(help="rows that both systems answer", min=1, max=MOST_ROWS)] = 150,
     discordance: Annotated[float, typer.Option(help="share of the rows that exactly one side has right")] = 0.2,
-    cluster_size: Annotated[float, typer.Option(help="mean number of rows a group", min=1)] = 1.0,
+    cluster_size: Annotated[float, typer.Option(help="mean number of rows a group", min=1, max=MOST_ROWS)] = 1.0,
     icc: Annotated[float, typer.Option(help="how much the rows of a group agree, 0 to 1", min=0, max=1)] = 0.0,
     power: Annotated[float, typer.Option(help="chance to show a difference that is there")] = 0.8,
     confidence: Annotated[float, typer.Option(help="1 - the chance to show one that is not there")] = 0.95,
@@ -25,8 +27,11 @@ def power(
 ) -> None:
     """Plan an evaluation: the least difference that so many rows show, and the rows that a difference needs."""
     for name, value in (("--discordance", discordance), ("--power", power), ("--confidence", confidence)):
-        if not 0 < value < 1:
-            raise UserError(f"{value:g}", where=name, expected="a share between 0 and 1", fix=f"{name} 0.8")
+        if not LEAST_SHARE <= value <= 1 - LEAST_SHARE:
+            raise UserError(
+                f"{value}", where=name, expected=f"a share between 0 and 1, no nearer to them than {LEAST_SHARE:g}",
+                fix=f"{name} 0.8",
+            )  # fmt: skip
     told = plan(rows, discordance, cluster_size, icc, power, confidence)
     if json_output:
         print_json(told)

@@ -10,6 +10,7 @@ OPTIONS go to the server's own command line. It listens on 127.0.0.1 and nowhere
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +68,8 @@ def _start(
     from tunewright.backends.servers.manager import start_server
     from tunewright.backends.servers.state import name_for
 
+    if python is not None and shutil.which(python) is None:
+        raise UserError("there is no such program", where=f"--python {python}", expected="a Python")
     ref, *options = rest
     found = find_kind(kind, ref, python or sys.executable)
     print(f"starting {found.name} with {ref}", file=sys.stderr)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunewright.artifacts.files import MAX_TOLD_CHARS, is_file
 from tunewright.errors import DataError, RecipeError, RecipeProblem, UserError
 from tunewright.graders.protocol import Grader
 from tunewright.graders.spec import Context, GraderError, GraderSpec, Problem, module_of, parse
@@ -43,7 +44,7 @@ def read_spec(spec: Mapping[str, Any] | Path | str) -> GraderSpec:
     if isinstance(spec, Mapping):
         return parse(_unwrapped(spec))
     path = Path(spec)
-    if path.is_file() or path.suffix in (".json", ".yaml", ".yml"):
+    if is_file(path) or path.suffix in (".json", ".yaml", ".yml"):
         return parse(_unwrapped(_read(path)), str(path))
     if ":" in str(spec):
         return parse({"type": "callable", "target": str(spec)}, str(spec))
@@ -58,8 +59,8 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError("no such file", where=str(path), expected=FORMS)
+    if not is_file(path):
+        raise DataError("no such file", where=str(path)[:MAX_TOLD_CHARS], expected=FORMS)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise DataError(f"a file of {path.stat().st_size} bytes", where=str(path), expected=f"at most {MAX_FILE_BYTES}")
     try:

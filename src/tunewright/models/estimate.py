@@ -5,6 +5,7 @@
     attention    queries, keys, values and output; masks where rows are padded
     logits       one chunk of them: the fused head holds no [tokens, vocabulary]
     backward     the gradients that one layer passes on
+    gaps         what an allocator cannot use again
     keys/values  in training none; a generating model holds them (`generation_memory`)
 
 The peak is the larger of two moments: the backward pass begins (all activations, no gradients yet) or the optimizer
@@ -31,9 +32,12 @@ CPU_LOGITS, CUDA_LOGITS_BYTES, MIN_ROWS = 20 * MIB, 512 * MIB, 256
 NF4_BYTES = 4.127 / 8
 # What a process takes beside tensors once it trains: tokenizer, trainer, optimizer's objects, caches of the libraries.
 RUNTIME_BYTES: dict[str, int] = {"cpu": 60 * MIB, "cuda": 700 * MIB}
-# How far the parts were off in benchmarks/estimate.py (docs/pipeline/money.md): state is counted, activations are
-# modelled, and an allocator leaves gaps.
-STATE_ERROR, ACTIVATION_ERROR, GAPS = 0.03, 0.12, 0.03
+# Freed tensors leave gaps that later ones of another size do not fill: a share of all that comes and goes in a step.
+# Measured on a CPU (glibc, which `models/load.py` tells to keep what is freed), assumed on CUDA.
+GAPS: dict[str, float] = {"cpu": 0.37, "cuda": 0.1}
+# How far the parts were off in benchmarks/estimate.py (docs/pipeline/money.md): state is counted, activations and gaps
+# are modelled.
+STATE_ERROR, STEP_ERROR = 0.03, 0.15
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,11 @@ def training_memory(shape: Shape, training: Training) -> Memory:
     end = {"gradients": gradients}
     if training.method == "full" and shape.tied:
         end["gradients"] += shape.embedding * BYTES[training.precision]  # both of its uses, before they are added up
+    counted = {*state, "gradients"}
+    for parts in (begin, end):
+        parts["gaps"] = round(GAPS[training.device] * sum(parts[name] for name in parts if name not in counted))
     moment = max(begin, end, key=lambda parts: sum(parts.values()))
-    return _told({**state, **moment, "runtime": RUNTIME_BYTES[training.device]}, set(state) | {"gradients"})
+    return _told({**state, **moment, "runtime": RUNTIME_BYTES[training.device]}, counted)
 
 
 def generation_memory(
@@ -111,9 +118,9 @@ def generation_memory(
         "keys/values": 2 * shape.layers * shape.kv_width * rows * tokens * size,
         "activations": 4 * rows * tokens * (shape.hidden + shape.intermediate) * size,
         "logits": 2 * rows * shape.vocab_size * 4,
-        "runtime": RUNTIME_BYTES[device],
     }
-    return _told(parts, {"weights", "keys/values"})
+    parts["gaps"] = round(GAPS[device] * (parts["activations"] + parts["logits"]))
+    return _told({**parts, "runtime": RUNTIME_BYTES[device]}, {"weights", "keys/values"})
 
 
 def _told(parts: Mapping[str, int], counted: set[str]) -> Memory:
@@ -122,8 +129,8 @@ def _told(parts: Mapping[str, int], counted: set[str]) -> Memory:
     return Memory(
         parts=dict(parts),
         peak=state + other,
-        low=round(state * (1 - STATE_ERROR) + other * (1 - ACTIVATION_ERROR)),
-        high=round((state * (1 + STATE_ERROR) + other * (1 + ACTIVATION_ERROR)) * (1 + GAPS)),
+        low=round(state * (1 - STATE_ERROR) + other * (1 - STEP_ERROR)),
+        high=round(state * (1 + STATE_ERROR) + other * (1 + STEP_ERROR)),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -158,8 +159,13 @@ def shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else f"a list of {len(value)}"
     if isinstance(value, str):
-        return f'the text "{shorten(value)}"'
+        return f'the text "{shorten(without_secrets(value))}"'
     return json.dumps(value)
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL with its user, password and query as `***`; any other text as it is."""
+    return re.sub(r"^(https?://)[^/]*@", r"\1***@", url).partition("?")[0] if re.match(r"https?://", url) else url
 
 
 # ── all paths ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -213,10 +213,14 @@ class Price(Section):
     )
 
 
+PLAIN_URL = r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$"
+"""without a user, a password or a query, which records would hold"""
+
+
 class Endpoint(Section):
     """A server of OpenAI's protocol, on this machine or a vendor's."""
 
-    url: str = Field(pattern=r"^https?://", description="with the version: `https://api.openai.com/v1`")
+    url: str = Field(pattern=PLAIN_URL, description="with the version: `https://api.openai.com/v1`")
     model: str = Field(pattern=r"\S", description="the name that the server knows the model by")
     api_key_env: str | None = Field(
         default=None, pattern=r"^[A-Za-z_]\w*$", description="the environment variable that holds the key, not the key"

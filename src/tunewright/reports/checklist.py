@@ -59,8 +59,15 @@ class Item:
 
 
 def items_of(story: Story) -> list[Item]:
-    """Return every item, in order."""
-    return [Item(name, *look(story)) for name, look in ITEMS]
+    """Return every item, in order. What stands in a file that is gone or broken is not shown."""
+    return [Item(name, *_looked(look, story)) for name, look in ITEMS]
+
+
+def _looked(look: Callable[[Story], Finding], story: Story) -> Finding:
+    try:
+        return look(story)
+    except DataError as error:
+        return State.NOT_SHOWN, f"{error.where}: {error.seen}", ""
 
 
 Finding = tuple[State, str, str]
@@ -234,7 +241,10 @@ def _outputs(story: Story) -> dict[str, str]:
 
 
 def _read_by_a_person(story: Story) -> Finding:
-    signed = signatures(story)
+    try:
+        signed = signatures(story)
+    except DataError as error:
+        return State.NOT_DONE, f"{error.where}: {error.seen}", ""
     told = ", ".join(f"{one['name']} ({one['when']})" for one in signed)
     if any(one["read"] == _outputs(story) for one in signed):
         return State.DONE, told, SIGNOFF

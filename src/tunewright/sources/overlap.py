@@ -8,10 +8,11 @@
 
 `near` is what MinHash estimates. Evaluation sets are small enough to have it exactly, from the index.
 
-Two things keep clean data silent. Runs of words that stand in many evaluation rows are their template, not their
-question, and do not count; a row with fewer than five other runs is judged by its exact words alone. And two rows are
-different tasks, even where the user says the same, if their answers call different functions, or one calls and the
-other was offered tools and does not; or if their answers differ and their formulas do: 7 + 4 is not 7 - 4.
+Two things keep clean data silent. Runs of words that stand in many rows of one evaluation set, or in many training
+rows, are their template, not their question, and do not count; a row with fewer than five other runs is judged by its
+exact words alone. And two rows are different tasks, even where the user says the same, if their answers call different
+functions, or one calls and the other was offered tools and does not; or if their answers differ and their formulas do:
+7 + 4 is not 7 - 4.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ LEAST_RUNS: Final = 5
 TEMPLATE_ROWS: Final = 3
 TEMPLATE_SHARE: Final = 0.02
 """A run of words in more evaluation rows than this (whichever is more) is a template's."""
+TEMPLATE_TRAIN_ROWS: Final = 8
+"""The same for training rows; more, since a row that leaked may stand there several times, with words around it."""
 SHOWN_CHARS: Final = 240
 _OPERATOR: Final = re.compile(r"(?<=[\d)])\s{0,9}([-+*/^%<>=]{1,3})\s{0,9}(?=[\d(])")
 """Between numbers, so that hyphens and bullets are none."""
@@ -91,13 +94,16 @@ class EvaluationIndex:
         return len(self._rows)
 
     def _index_runs(self, size: int) -> dict[str, list[int]]:
-        """Keep the runs that are no template's, in the rows that have enough of them."""
+        """Keep the runs that are no template's of their own set, in the rows that have enough of them."""
         found = [_runs(asked.words, size) for _, asked in self._rows]
-        rows_with = Counter(run for runs in found for run in runs)
-        most = max(TEMPLATE_ROWS, TEMPLATE_SHARE * len(found))
+        rows_with: dict[str, Counter[str]] = defaultdict(Counter)
+        for (name, _), runs in zip(self._rows, found, strict=True):
+            rows_with[name].update(runs)
+        rows_in = Counter(name for name, _ in self._rows)
+        most = {name: max(TEMPLATE_ROWS, TEMPLATE_SHARE * count) for name, count in rows_in.items()}
         holders: dict[str, list[int]] = defaultdict(list)
-        for number, runs in enumerate(found):
-            own = {run for run in runs if rows_with[run] <= most}
+        for number, ((name, _), runs) in enumerate(zip(self._rows, found, strict=True)):
+            own = {run for run in runs if rows_with[name][run] <= most[name]}
             if len(own) >= LEAST_RUNS:
                 self._rows[number][1].num_runs[size] = len(own)
                 if size == NEAR_RUN:
@@ -105,6 +111,28 @@ class EvaluationIndex:
                 for run in own:
                     holders[run].append(number)
         return dict(holders)
+
+    def leave_out_templates_of(self, train: Iterable[ChatRow]) -> None:
+        """Count no runs that many training rows hold: a template, though the evaluation set has few rows of it."""
+        num_rows, held = 0, {size: Counter[str]() for size in self._holders}
+        for row in train:
+            num_rows += 1
+            listed = words(question(row))
+            for size, holders in self._holders.items():
+                held[size].update(run for run in _runs(listed, size) if run in holders)
+        most = max(TEMPLATE_TRAIN_ROWS, TEMPLATE_SHARE * num_rows)
+        for size, rows_with in held.items():
+            self._leave_out(size, [run for run, count in rows_with.items() if count > most])
+
+    def _leave_out(self, size: int, runs: Iterable[str]) -> None:
+        for run in runs:
+            for number in self._holders[size].pop(run):
+                asked = self._rows[number][1]
+                asked.num_runs[size] -= 1
+                asked.template_runs += size == NEAR_RUN
+        few = {number for number, (_, asked) in enumerate(self._rows) if asked.num_runs.get(size, 0) < LEAST_RUNS}
+        kept = {run: [n for n in numbers if n not in few] for run, numbers in self._holders[size].items()}
+        self._holders[size] = {run: numbers for run, numbers in kept.items() if numbers}
 
     def overlaps(self, row: ChatRow) -> Iterator[Overlap]:
         """Yield the evaluation rows that a training row gives away, each once, by its plainest kind."""
@@ -171,7 +199,7 @@ def _runs(listed: list[str], size: int) -> set[str]:
 
 
 def _same_task(train: _Asked, test: _Asked) -> bool:
-    if train.operators != test.operators and train.answer != test.answer:
+    if train.words == test.words and train.operators != test.operators and train.answer != test.answer:
         return False
     if train.called and test.called:
         return bool(train.called & test.called)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tunewright.artifacts.files import MAX_LINE_BYTES, read_jsonl
+from tunewright.artifacts.files import MAX_LINE_BYTES, MAX_TOLD_CHARS, is_file, read_jsonl
 from tunewright.errors import DataError, MissingExtra
 
 Record = Mapping[str, Any]
@@ -34,8 +34,10 @@ def read_records(path: Path, form: str = "auto") -> Iterator[tuple[str, int, Rec
         DataError: no such file, another ending, or a broken record; names the place.
         MissingExtra: Parquet without pyarrow.
     """
-    if not path.is_file():
-        raise DataError("no such file", where=str(path), fix="check the path; it is taken from the current folder")
+    if not is_file(path):
+        raise DataError(
+            "no such file", where=str(path)[:MAX_TOLD_CHARS], fix="check the path; it is taken from the current folder"
+        )
     return READERS[file_form(path) if form == "auto" else form](path)
 
 

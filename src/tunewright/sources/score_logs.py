@@ -170,6 +170,13 @@ def _inspect(path: Path, cluster: str | None) -> ScoreLog:
     return ScoreLog(sorted(rows, key=lambda row: row.id), prompts)
 
 
+# What zipfile lets through of broken headers.
+_BROKEN_ZIP = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, ArithmeticError, LookupError, RuntimeError, EOFError,
+    OSError, ValueError,
+)  # fmt: skip
+
+
 def _samples(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -178,8 +185,7 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
                 raise DataError(f"{len(entries):,} samples", where=str(path), expected=f"at most {MAX_SAMPLES:,}")
             for entry in entries:
                 yield _parsed(_unpacked(archive, path, entry), f"{path}: {entry.filename}")
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, ArithmeticError, LookupError, EOFError,
-            OSError, ValueError) as error:  # fmt: skip  # what zipfile lets through of broken headers
+    except _BROKEN_ZIP as error:
         raise DataError(f"a broken zip: {error}", where=str(path), fix="was it written to its end?") from None
 
 

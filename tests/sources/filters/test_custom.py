@@ -38,6 +38,10 @@ def gives_a_number(row):
     return 3
 
 
+def gives_no_number(row):
+    return {**row, "meta": {"score": float("nan")}}
+
+
 def breaks_the_row(row):
     return {**row, "messages": []}
 
@@ -71,6 +75,7 @@ def test_a_row_that_comes_back_takes_the_place_of_the_old_one_which_is_not_touch
         ("fails", "KeyError: 'nothing'"),
         ("gives_a_number", "it gave a int"),
         ("breaks_the_row", "an empty conversation"),
+        ("gives_no_number", "JSON cannot hold its row"),
     ],
 )
 def test_a_function_that_fails_is_told_with_the_row(name, told):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -61,6 +62,10 @@ def _decided(row: ChatRow, answer: Any, function: str, where: str) -> ChatRow | 
     except (ValidationError, TypeError) as error:
         raise DataError(f"it gave no row: {str(error).splitlines()[0]}", where=where, expected=_EXPECTED) from None
     check_messages(changed.messages, where=where)
+    try:
+        json.dumps(changed.model_dump(), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
+        raise DataError(f"JSON cannot hold its row: {error}", where=where, expected="plain JSON values") from None
     return changed
 
 

@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic_core import from_json, to_json
+
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.files import MAX_LINE_BYTES
 from tunewright.errors import DataError
 from tunewright.sources.records import file_form, read_records
 
-_DECODER: Final = json.JSONDecoder()
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 CHUNK_BYTES: Final = 1 << 20
 CHUNK_RECORDS: Final = 1000
 
@@ -108,7 +108,7 @@ def pieces_of_rows(rows: Iterable[ChatRow]) -> Iterator[Piece]:
 def line_of(row: ChatRow) -> bytes:
     """Return a row as a line of a file: without `tools` where it has none."""
     value = {key: item for key, item in vars(row).items() if key != "tools" or item is not None}
-    return (_ENCODER.encode(value) + "\n").encode()
+    return to_json(value, inf_nan_mode="constants") + b"\n"
 
 
 def _line_pieces(path: Path) -> Iterator[Piece]:
@@ -158,7 +158,18 @@ def records_of(chunk: Chunk) -> Iterator[Placed]:
 
 def _parse(raw: bytes, where: str) -> Mapping[str, Any]:
     try:
-        value = _DECODER.decode(raw.decode())
+        value = from_json(raw)
+    except ValueError:
+        value = _parse_slowly(raw, where)
+    if not isinstance(value, dict):
+        raise DataError(f"a JSON {type(value).__name__}", where=where, expected="one JSON object a line")
+    return value
+
+
+def _parse_slowly(raw: bytes, where: str) -> Any:
+    """Parse what the fast parser refuses: halves of surrogate pairs, great depths, and what is no JSON at all."""
+    try:
+        return json.loads(raw)
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8: byte {raw[error.start]:#04x}", where=where, fix="save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -167,6 +178,3 @@ def _parse(raw: bytes, where: str) -> Mapping[str, Any]:
             f"broken JSON: {str(error).splitlines()[0][:120]}: {shown!r}", where=where,
             expected="one JSON object a line", fix="mend or remove that line",
         ) from None  # fmt: skip
-    if not isinstance(value, dict):
-        raise DataError(f"a JSON {type(value).__name__}", where=where, expected="one JSON object a line")
-    return value

@@ -85,16 +85,18 @@ def compare_with_evaluation(train: Sequence[ChatRow], test: Sequence[ChatRow], s
     named: dict[str, list[ChatRow]] = {OWN: list(test)}
     for name, rows in sets.rows():
         named.setdefault(name, []).extend(rows)  # one suite with two settings is one set
-    indexes = [EvaluationIndex({name: rows}) for name, rows in named.items()]  # a template is one of its own set
-    found = Compared(test_rows=sum(map(len, indexes)))
+    index = EvaluationIndex(named)
+    index.leave_out_templates_of(train)
+    found = Compared(test_rows=len(index))
     with task("comparing train with evaluation", total=len(train)) as progress:
         for row in train:
-            for index in indexes:
-                found.pairs.extend(index.overlaps(row))
-                found.other_tasks += index.same_words_other_task(row)
+            found.pairs.extend(index.overlaps(row))
+            found.other_tasks += index.same_words_other_task(row)
             progress.advance()
     if sets.section.decontaminate.action == "remove":
         found.removed = frozenset(pair.train_id for pair in found.pairs)
-    own = indexes[0]
-    found.beside = [pair for rows in sets.trained_on.values() for row in rows for pair in own.overlaps(row)]
+    if sets.trained_on:
+        own = EvaluationIndex({OWN: test})
+        own.leave_out_templates_of(row for rows in sets.trained_on.values() for row in rows)
+        found.beside = [pair for rows in sets.trained_on.values() for row in rows for pair in own.overlaps(row)]
     return found

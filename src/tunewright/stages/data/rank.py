@@ -69,6 +69,7 @@ def _counted(row: RankingRow, counts: dict[str, int]) -> dict[str, Any]:
 def _verdicts(found: RankingSet, sides: dict[str, list[str]]) -> list[Verdict]:
     groups = {name: {group_of(q, found.queries[q]) for q in queries} for name, queries in sides.items()}
     index = EvaluationIndex({"test": _as_chats(found, sides["test"])})
+    index.leave_out_templates_of(_as_chats(found, sides["train"]))
     pairs = [pair for row in _as_chats(found, sides["train"]) for pair in index.overlaps(row)]
     return [groups_disjoint(groups["train"], groups["test"]), decontaminated(pairs, len(index))]
 

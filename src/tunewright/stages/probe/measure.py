@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import mean
+from typing import Literal
 
 from tunewright.artifacts.probed import ProbeResult
 from tunewright.backends.protocol import Continuation, Prompt, Sampling
@@ -96,15 +97,23 @@ def asked(subject: Subject, seed: int) -> tuple[list[ProbeResult], list[Answer]]
     return rates, answers
 
 
-def asked_in_form(subject: Subject, seed: int) -> tuple[list[ProbeResult], list[Answer]]:
-    """Put the instructions to the subject inside the chat form: does it follow them there, and close its turn?"""
+def asked_in_form(subject: Subject, seed: int, plain: Sequence[Answer]) -> tuple[list[ProbeResult], list[Answer]]:
+    """Put the instructions to the subject inside the chat form: does it follow them there, and end its turn?
+
+    Args:
+        subject: the model.
+        seed: of nothing, while decoding is greedy.
+        plain: what `asked` returned: the answers to the same instructions without the form come first.
+    """
     if subject.renderer is None:
         return [], []
     render = subject.renderer.prompt
     prompts = [Prompt(one.id, tuple(render([{"role": "user", "content": one.prompt}]))) for one in INSTRUCTIONS]
     answers = [replace(one, probe=f"{one.probe}, in form") for one in _answers(subject, INSTRUCTIONS, prompts, seed)]
+    gains = [float(there.counts) - here.counts for there, here in zip(answers, plain, strict=False)]
     return [
         rate("instructions_in_form", [answer.counts for answer in answers], _by_kind(answers)),
+        mean_of("instructions_gain", gains, "of all instructions"),
         *_stops("stops_in_form", subject, answers),
     ], answers
 
@@ -195,13 +204,7 @@ def template_lift(subject: Subject) -> list[ProbeResult]:
         asked.append(subject.continued(f"{at}-plain", f"{question}\n", answer))
     found = {name: mean(values) for name, values in subject.log_probs(asked).items()}
     lifts = [found[f"{at}-form"] - found[f"{at}-plain"] for at in range(len(QUESTIONS))]
-    value, low, high, _ = t_interval(lifts, [str(at) for at in range(len(lifts))])
-    return [
-        ProbeResult(
-            name="template_lift", value=value, low=low, high=high, trials=len(lifts), successes=None,
-            unit="nats a token",
-        )
-    ]  # fmt: skip
+    return [mean_of("template_lift", lifts, "nats a token")]
 
 
 # ── what was trained ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,7 +224,8 @@ def _control_tokens(subject: Subject) -> list[TokenTraining]:
         return []
     chat = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
     added, model = subject.codec.added, subject.backend.model
-    used = {added[token]: token for token in subject.renderer.conversation(chat).token_ids if token in added}
+    rendered = subject.renderer.conversation(chat).token_ids
+    used = {added[token]: token for token in rendered if added.get(token, "").strip()}  # Gemma adds the line break too
     vocabulary = subject.codec.tokenizer.get_vocab_size(with_added_tokens=True)
     num_rows = model.get_input_embeddings().weight.shape[0]
     return control_token_training(model, used, unused_rows(added, vocabulary, num_rows))
@@ -234,3 +238,9 @@ def rate(name: str, outcomes: Sequence[bool], note: str = "") -> ProbeResult:
     return ProbeResult(
         name=name, value=successes / trials, low=low, high=high, trials=trials, successes=successes, note=note
     )
+
+
+def mean_of(name: str, values: Sequence[float], unit: Literal["nats a token", "of all instructions"]) -> ProbeResult:
+    """Return the mean of `values`, at least two, with Student's 95% interval."""
+    value, low, high, _ = t_interval(values, [str(at) for at in range(len(values))])
+    return ProbeResult(name=name, value=value, low=low, high=high, trials=len(values), successes=None, unit=unit)

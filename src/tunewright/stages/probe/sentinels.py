@@ -51,7 +51,7 @@ def lists(count: int) -> Check:
     """
 
     def check(answer: str) -> bool:
-        items = re.findall(r"^\s*(\d+)[.):]\s*(\w.*)$", answer, re.MULTILINE)[:count]
+        items = re.findall(r"^\s*(\d+)[.):][\s*_]*(\w.*)$", answer, re.MULTILINE)[:count]
         begins = re.match(r"(?:[^\n]*\n){0,3}?\s*1[.):]", answer) is not None
         in_order = [number for number, _ in items] == [str(number) for number in range(1, count + 1)]
         return begins and in_order and len({text.strip().lower() for _, text in items}) == count

@@ -76,7 +76,7 @@ def probed(subject: Subject, seed: int) -> tuple[Subject, list[ProbeResult], lis
         bar.advance()
         plain, answers = measure.asked(subject, seed)
         bar.advance()
-        in_form, more = measure.asked_in_form(subject, seed)
+        in_form, more = measure.asked_in_form(subject, seed, answers)
         bar.advance()
         sampled, samples = measure.unconditioned(subject, seed)
         bar.advance()
