@@ -1,7 +1,7 @@
 """What does TRL alone say of each planted fault? It is run on the same model folder and the same rows.
 
     python -m benchmarks.faults.trl              every fault; writes src/tunewright/faults/trl.json
-    python -m benchmarks.faults.trl NAME …       these only; prints, writes nothing
+    python -m benchmarks.faults.trl NAME …       these only; the results of the others stay as they are
 
 Stock `SFTTrainer`, as its documentation shows it: rows from the file by `datasets`, LoRA, `assistant_only_loss`, two
 steps; for graders `GRPOTrainer` with the grader's `grade` as its reward. Each fault runs in a process of its own, and
@@ -47,15 +47,20 @@ def main(names: list[str]) -> int:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["trl", "datasets", "peft", "torch"])
         twins: dict[tuple[str, str], dict[str, Any]] = {}
-        found = {}
+        found = json.loads(RESULTS.read_text(encoding="utf-8"))["faults"] if names else {}
         for fault in [fault for fault in FAULTS if not names or fault.name in names]:
             found[fault.name] = measured(fault, Path(folder), context, twins)
             print(f"{fault.name:<40}{found[fault.name]['said']:<16}{found[fault.name]['why'][:140]}", flush=True)
-    if not names:
-        packages = ("trl", "transformers", "peft", "torch", "datasets")
-        value = {"versions": {name: version(name) for name in packages}, "faults": found}
-        RESULTS.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write(found)
     return 0
+
+
+def write(found: dict[str, dict[str, str]]) -> None:
+    """Write what was measured so far, with the versions."""
+    packages = ("trl", "transformers", "peft", "torch", "datasets")
+    known = {fault.name: found[fault.name] for fault in FAULTS if fault.name in found}
+    value = {"versions": {name: version(name) for name in packages}, "faults": known}
+    RESULTS.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def measured(fault: Fault, folder: Path, context: Any, twins: dict[tuple[str, str], dict[str, Any]]) -> dict[str, str]:

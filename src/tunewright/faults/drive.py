@@ -71,12 +71,13 @@ def drive(folder: Path, commands: Sequence[Command] = WAY) -> Told:
     told, began = Told(), time.perf_counter()
     for command in commands:
         words = [word.format(recipe=folder / "recipe.yaml", folder=folder) for word in command]
+        before = time.perf_counter() - began
         code, document = entered(words[0], folder) if words[0] in ENTRIES else call([*words, "--json"], folder)
         seconds = time.perf_counter() - began
         stage = command[0] + (" --static" if "--static" in command else "")
         told.said += [_verdict(item, stage, seconds) for item in _verdicts(document)]
         if command[0] == "run":
-            told.said += _of_runs(folder / "runs", began)
+            told.said += _of_runs(folder / "runs", before)
             told.steps = _steps_made(folder / "runs")
         if document.get("error") not in (None, "GateFailed"):
             told.said.append(_refusal(document, _stage_reached(folder / "runs") or stage, seconds, code))
@@ -162,15 +163,15 @@ def _run(root: Path) -> RunFolder | None:
     return found[-1] if found else None
 
 
-def _of_runs(root: Path, began: float) -> list[Said]:
-    """Return what the gates of the run's stages said; `seconds` up to the end of each stage."""
+def _of_runs(root: Path, before: float) -> list[Said]:
+    """Return what the gates of the run's stages said; `seconds` are those before the run and of its stages so far."""
     run = _run(root)
     if run is None:
         return []
     found = []
     for record in run.records():
-        ended = time.perf_counter() - began
-        found += [_verdict(verdict.model_dump(mode="json"), record.kind, ended) for verdict in record.verdicts]
+        before += record.provenance.seconds
+        found += [_verdict(verdict.model_dump(mode="json"), record.kind, before) for verdict in record.verdicts]
     return found
 
 

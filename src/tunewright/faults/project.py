@@ -105,7 +105,8 @@ class Project:
         from ruamel.yaml import YAML
 
         lines = self.lines if self.lines is not None else [json.dumps(row, ensure_ascii=False) for row in self.rows]
-        self.rows_path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        text = "".join(f"{line}\n" for line in lines)  # a fault may stand for bytes that are no UTF-8
+        self.rows_path.write_text(text, encoding="utf-8", errors="surrogateescape")
         with self.recipe_path.open("w", encoding="utf-8") as file:
             YAML().dump(self.recipe, file)
 

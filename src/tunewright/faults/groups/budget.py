@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tunewright.faults.drive import RUN, STATIC
+from tunewright.faults.drive import CHECK, RUN, STATIC
 from tunewright.faults.fault import Fault, grouped, recipe
 from tunewright.faults.project import Project
 
 _NONE = "TRL knows neither hours nor USD"
-_ESTIMATE = ("estimate", "{recipe}")
 
 
 def _seventy_billion(project: Project) -> None:
@@ -51,9 +50,10 @@ FAULTS = grouped(
         "model-larger-than-the-memory",
         "the config is that of a model far larger than this machine's memory",
         _seventy_billion,
-        commands=(STATIC, _ESTIMATE),
+        commands=(STATIC, CHECK),  # never run: whoever misses it would fill the machine's memory
         real="unsloth#4504, axolotl#2531",
         promise="budget",
+        trl="TRL has no estimate, and trying it would fill the machine's memory",
     ),
     Fault(
         "budget-of-nothing",

@@ -8,6 +8,8 @@ from tunewright.faults.fault import Fault, each_row, grouped, recipe
 from tunewright.faults.project import Project
 from tunewright.faults.rows import Row, chat
 
+_KEY = "AKIA" + "Q7RZT4M2XKPLW9DB"  # of the form of AWS's, and nobody's
+
 
 def _twice(project: Project) -> None:
     """Append every row once more, under another id: the split puts the two on different sides."""
@@ -61,7 +63,7 @@ def _one_row_a_hundred_times(project: Project) -> None:
 
 def _with_keys(row: Row, place: int) -> Row:
     question, answer = row["messages"]
-    text = f"{question['content']} Write to jane.doe{place}@example.com, key AKIAIOSFODNN7EXAMPLE."
+    text = f"{question['content']} Write to jane.doe{place}@parcels.net, key {_KEY}."
     return {**row, "messages": [{**question, "content": text}, answer]} if place % 3 == 0 else row
 
 

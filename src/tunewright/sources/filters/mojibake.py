@@ -34,7 +34,7 @@ def mojibake_check(section: MojibakeFilter) -> Check:
 
     def check(row: ChatRow) -> ChatRow | Removed:
         text = whole(row)
-        if text.isascii() or not _MARKS.search(text):
+        if not looks_damaged(text):
             return row
         repaired = with_changed_texts(row, repair)
         left = whole(repaired)
@@ -42,6 +42,11 @@ def mojibake_check(section: MojibakeFilter) -> Check:
         return Removed(row, REASON, _around(text)) if damaged else repaired
 
     return check
+
+
+def looks_damaged(text: str) -> bool:
+    """True if a text is worth a look: it has what UTF-8 looks like in the wrong encoding."""
+    return not text.isascii() and _MARKS.search(text) is not None
 
 
 def _around(text: str) -> str:
@@ -61,7 +66,7 @@ def _repairer() -> Callable[[str], str]:
     )  # fmt: skip
 
     def repair(text: str) -> str:
-        if text.isascii() or not _MARKS.search(text):
+        if not looks_damaged(text):
             return text
         return str(ftfy.fix_text(text, config=only_encoding))
 

@@ -28,6 +28,7 @@ from tunewright.gates.rows import (
     rows_fit,
 )
 from tunewright.gates.written import answers_say_something, rows_are_written
+from tunewright.stages.check.soundness import judge_soundness
 
 AUDITED = 200  # rows a source whose every token is held against its messages
 
@@ -79,6 +80,7 @@ def judge_rows(
         labels_are_the_answers(audits),
         rows_fit([_length(one) for one in seen], limits.tokens, drops=limits.drops),
         answers_are_whole([_answer(one) for one in seen]),
+        judge_soundness(rows),
     ]
 
 
