@@ -71,7 +71,7 @@ def test_several_servers_are_stopped_by_name_or_all_at_once(gguf, capsys):
         (["logs"], "name is needed"),
         (["status", "x"], "too much"),
         (["dance"], "nothing to do"),
-        (["start", "model", "--kind", "vllm", "--python", "/no/python"], "not installed"),
+        (["start", "model", "--kind", "vllm", "--python", "/no/python"], "no such program"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(gguf, capsys, arguments, word):

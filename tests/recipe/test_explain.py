@@ -29,7 +29,7 @@ def test_the_paths_reach_into_mappings_lists_and_unions():
         (("sft",), "lora.rank", "sft.lora.rank"),
         ((), "learning_rate", "sft.learning_rate"),
         ((), "sead", "seed"),
-        (("data",), "limit", "evaluate.limit"),
+        (("data",), "shots", "evaluate.shots"),
         (("data",), "test", "data.split.test"),
         (("compare",), "metric", "compare.require.metric"),
         (("evaluate",), "max_tokens", "evaluate.max_new_tokens"),
@@ -63,7 +63,7 @@ def test_a_type_is_said_in_plain_words(field, said):
 
 def test_a_union_told_apart_by_its_type_is_said_by_its_types():
     said = words(DataSection.model_fields["sources"].annotation)
-    assert "one of {type: bfcl, …}, {type: jsonl, …}, {type: hub, …}" in said
+    assert "one of {type: bfcl, …}, {type: jsonl, …}, {type: parquet, …}, {type: csv, …}, {type: hub, …}" in said
 
 
 def test_a_list_of_fixed_length_says_how_many():

@@ -195,6 +195,7 @@ def test_training_leaves_adapter_metrics_and_events_and_no_checkpoints(toy_model
     assert list((tmp_path / "out" / "tb").glob("events*"))
     assert not (tmp_path / "out" / "checkpoints").exists()
     assert [verdict.name for verdict in run.verdicts] == [
+        "fits_memory",
         "loss_is_finite",
         "loss_fell",
         "loss_spikes",

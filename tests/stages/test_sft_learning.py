@@ -84,6 +84,7 @@ def test_a_sound_training_moves_and_is_whole(toy_model, rows, tmp_path):
     assert trained.stopped == "" and trained.steps == 8
     assert trained.still_matrices == 0 < trained.matrices
     assert {name: verdict.status for name, verdict in named(run).items() if name != "loss_fell"} == {
+        "fits_memory": Status.PASSED,
         "loss_is_finite": Status.PASSED,
         "loss_spikes": Status.PASSED,
         "weights_moved": Status.PASSED,
