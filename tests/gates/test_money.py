@@ -40,6 +40,10 @@ def test_a_measured_peak_outside_the_interval_is_told(measured, status):
     assert estimate_holds(measured, 2 * GB, 4 * GB).status is status
 
 
+def test_a_model_smaller_than_the_noise_of_the_allocator_is_no_reason_to_warn():
+    assert estimate_holds(40_000_000, 60_000_000, 80_000_000).status is Status.PASSED
+
+
 def test_a_budget_that_suffices_passes():
     assert fits_budget(hours_with_interval(1.0), None, most_hours=2.0, most_usd=None).status is Status.PASSED
 

@@ -51,7 +51,11 @@ def load_model(folder: Path, precision: Precision, adapter: Path | None = None) 
     try:
         model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"cannot be loaded: {str(error).splitlines()[0]}", where=str(folder)) from error
+        raise ModelError(
+            f"cannot be loaded: {str(error).splitlines()[0]}", where=str(folder),
+            expected="config.json and the weights, as safetensors, in one folder",
+            fix="get the model again, whole; a download that was cut leaves such a folder",
+        ) from error  # fmt: skip
     if adapter is not None:
         model = _with_adapter(model, adapter, merge=precision == "float32")
     return model.to(best_device()).eval()
