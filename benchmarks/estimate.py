@@ -87,6 +87,7 @@ CASES = {
     "gemma-3-270m (windows)": Case(GEMMA3, (200,) * 2),
     "gemma-3-270m, one long row": Case(GEMMA3, (600,)),
     "qwen3-0.6b 6 layers": Case({**QWEN3, "num_hidden_layers": 6}, (300, 250, 150)),
+    "qwen3-0.6b 6 layers, checkpointing": Case({**QWEN3, "num_hidden_layers": 6}, (400,) * 3, checkpointing=True),
     "qwen3-0.6b 2 layers, full": Case({**QWEN3, "num_hidden_layers": 2}, (128,) * 2, method="full"),
     "llama-3.2-1b 3 layers, rank 64": Case({**LLAMA3, "num_hidden_layers": 3}, (300, 200), rank=64),
     "mistral 8 layers, accumulation": Case({**MISTRAL, "num_hidden_layers": 8}, (250, 200), accumulation=2),
