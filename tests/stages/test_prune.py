@@ -220,6 +220,61 @@ def test_a_killed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(tmp_path
     assert ids == [row.id for row in expected]
 
 
+def _pruning(folder: Path) -> subprocess.Popen[str]:
+    """Start a pruning by two processes that takes seconds, and wait until both are at it."""
+    write(folder / "rows.jsonl", records(8_000, seed=3))
+    (folder / "slow.py").write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path(f'at-{os.getpid()}').touch()\n"
+        "def keep(row):\n    time.sleep(0.001)\n    return True\n"
+    )
+    (folder / "job.py").write_text(
+        "from pathlib import Path\n"
+        "from tunewright.recipe.data_sections import *\n"
+        "from tunewright.stages.data.prune import prune\n"
+        "if __name__ == '__main__':\n"
+        "    filters = [CustomFilter(type='custom', function='slow:keep')]\n"
+        "    prune([Path('rows.jsonl')], filters, Path('out.jsonl'), processes=2)\n"
+    )
+    job = subprocess.Popen([sys.executable, "job.py"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(_at_work(folder) - {job.pid}) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return job
+
+
+def _at_work(folder: Path) -> set[int]:
+    return {int(path.name.removeprefix("at-")) for path in folder.glob("at-*")}
+
+
+def test_a_process_that_is_killed_ends_the_pruning_with_what_to_do(tmp_path):
+    job = _pruning(tmp_path)
+    os.kill(max(_at_work(tmp_path) - {job.pid}), signal.SIGKILL)
+    _, said = job.communicate(timeout=60)
+    assert "a process that filters rows was ended from outside" in said
+    assert "run it again" in said
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_processes_do_not_outlive_a_pruning_that_is_killed(tmp_path):
+    job = _pruning(tmp_path)
+    job.kill()
+    job.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    left = _at_work(tmp_path) - {job.pid}
+    while (left := {pid for pid in left if _lives(pid)}) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 def test_other_filters_or_other_rows_start_anew(tmp_path):
     path = write(tmp_path / "rows.jsonl", records(50))
     work = tmp_path / ".out.jsonl.work"

@@ -10,16 +10,20 @@ number. So a pass that was killed goes on, and even on another engine.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import pickle
+import signal
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Final
 
-from tunewright.errors import DataError, MissingExtra
+from tunewright.errors import DataError, EnvironmentProblem, MissingExtra
 from tunewright.stages.data.chunks import Chunk
 from tunewright.stages.data.sieve import Segment, sift, start, take, write
 
@@ -32,7 +36,9 @@ CHUNKS_A_WORKER: Final = 16
 """chunks that Ray is given at a time, for each of its cores: so many are held in memory at most"""
 
 
-def taken(engine: str, chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int) -> Iterator[Answer]:
+def taken(
+    engine: str, chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int
+) -> Generator[Answer, None, None]:
     """Take every chunk, and yield an answer for each, in their order.
 
     Raises:
@@ -46,42 +52,58 @@ def taken(engine: str, chunks: Iterator[Chunk], segment: Segment, work: Path, wo
 # ── this machine ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _alone(chunks: Iterator[Chunk], segment: Segment, work: Path) -> Iterator[Answer]:
+def _alone(chunks: Iterator[Chunk], segment: Segment, work: Path) -> Generator[Answer, None, None]:
     start(segment, work)
-    return map(take, chunks)
+    yield from map(take, chunks)
 
 
-def _shared(chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int) -> Iterator[Answer]:
-    """Share chunks among processes. No more than two a process are read ahead: a pool by itself would read all."""
-    room, stopped = threading.Semaphore(2 * workers), threading.Event()
-    failed: list[Exception] = []
+def _shared(chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int) -> Generator[Answer, None, None]:
+    """Share chunks among processes. No more than two a process are read ahead.
 
-    def fed() -> Iterator[Chunk]:  # runs in the pool's thread
-        try:
-            for chunk in chunks:
-                room.acquire()
-                if stopped.is_set():
-                    return
-                yield chunk
-        except Exception as error:  # through the pool it would come back as its text alone
-            failed.append(error)
+    An executor, not a `multiprocessing.Pool`: a pool that is ended while a chunk larger than a pipe's buffer is being
+    sent waits for ever, and so does one of which a process was killed.
+    """
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (segment, work))
+    ahead: deque[Future[Answer]] = deque()
+    try:
+        for chunk in chunks:
+            ahead.append(pool.submit(take, chunk))
+            if len(ahead) >= 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    except BrokenProcessPool:
+        raise _ended() from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
-    with multiprocessing.get_context("spawn").Pool(workers, start, (segment, work)) as pool:
-        try:
-            for answer in pool.imap(take, fed()):
-                room.release()
-                yield answer
-        finally:
-            stopped.set()
-            room.release()  # the pool waits for its thread, and that may wait for room
-    if failed:
-        raise failed[0]
+
+def _begin(segment: Segment, work: Path) -> None:
+    """Start a process: Ctrl-C is its parent's to answer, and it ends when its parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start(segment, work)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the executor's processes hold both ends of its queue: they would never see it closed
+
+
+def _ended() -> EnvironmentProblem:
+    return EnvironmentProblem(
+        "a process that filters rows was ended from outside",
+        expected="all of them to live until the rows are through; memory that runs out is the usual cause",
+        fix="run it again, it goes on where it was; with --processes 1 it holds the least memory",
+    )
 
 
 # ── Ray ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _on_ray(chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int) -> Iterator[Answer]:
+def _on_ray(chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int) -> Generator[Answer, None, None]:
     """Give chunks to Ray Data, a window of them at a time, and write what comes back."""
     data = _ray_data(workers)
     told = pickle.dumps(segment)

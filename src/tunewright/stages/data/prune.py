@@ -17,6 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -190,10 +191,11 @@ def _sift(
             else:
                 yield chunk
 
-    for num_bytes, error in taken(engine, open_ones(), segment, work, workers):
-        if error is not None:
-            raise error
-        bar.advance(num_bytes)
+    with closing(taken(engine, open_ones(), segment, work, workers)) as answers:  # an error ends its processes
+        for num_bytes, error in answers:
+            if error is not None:
+                raise error
+            bar.advance(num_bytes)
     return counts["all"], counts["done"]
 
 
