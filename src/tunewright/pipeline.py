@@ -37,6 +37,7 @@ from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, li
 from tunewright.artifacts.spending import alarm
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError
+from tunewright.gates.design import judge_design
 from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
 from tunewright.recipe.sections import PARTS, CheckSection, Recipe, SftSection
@@ -173,6 +174,7 @@ class _Runner:
         self.state |= {"status": "running", "error": None, "ended": None, "allowed": list(self.allow)}
         self.say(f"run {self.run.name}: {self.run.path}")
         try:
+            self.hold_design()
             for stage in self.stages:
                 self.do(stage)
         except BaseException as error:
@@ -220,7 +222,7 @@ class _Runner:
         """Take the stage as it lies, or make it; then hold it to its verdicts."""
         record = self._kept(stage) or self._reused(stage) or self._made(stage)
         self.shelf.settle(stage, record)
-        self.hold(stage, record)
+        self.hold(record.verdicts, f"stage {stage.id} of run {self.run.name}")
 
     def _kept(self, stage: Planned) -> Record | None:
         """Return the record of a stage that this run has done already."""
@@ -319,14 +321,28 @@ class _Runner:
                 found[stage.id] = ARTIFACTS[record.kind].load(folder, record.result)
         return found
 
-    def hold(self, stage: Planned, record: Record) -> None:
+    def hold_design(self) -> None:
+        """Hold the recipe itself to the gates on its design, before anything is spent.
+
+        Raises:
+            GateFailed: a verdict stops the run.
+        """
+        verdicts = [
+            verdict.model_copy(update={"allowed": verdict.stops and verdict.name in self.allow})
+            for verdict in judge_design(self.recipe)
+        ]
+        self.state["design"] = [verdict.model_dump(mode="json") for verdict in verdicts]
+        self.run.write_state(self.state)
+        self.hold(verdicts, f"the recipe of run {self.run.name}")
+
+    def hold(self, verdicts: Sequence[Verdict], where: str) -> None:
         """Say what the gates said; stop at FAILED.
 
         Raises:
             GateFailed: a verdict stops the run.
         """
         stops = []
-        for verdict in record.verdicts:
+        for verdict in verdicts:
             allowed = verdict.name in self.allow
             if verdict.status != "PASSED":
                 note = " (allowed)" if allowed else ""
@@ -334,15 +350,15 @@ class _Runner:
             if verdict.status == "FAILED" and not allowed:
                 stops.append(verdict)
         if stops:
-            raise _gate_failed(stage, stops, self.run)
+            raise _gate_failed(stops, where)
 
 
-def _gate_failed(stage: Planned, verdicts: list[Verdict], run: RunFolder) -> GateFailed:
+def _gate_failed(verdicts: list[Verdict], where: str) -> GateFailed:
     first = verdicts[0]
     names = ", ".join(verdict.name for verdict in verdicts)
     return GateFailed(
         f"gate {names} FAILED: {first.measured}",
-        where=f"stage {stage.id} of run {run.name}",
+        where=where,
         expected=first.bound,
         fix=f"{first.remedy}; or go on knowingly with --allow {first.name}",
     )
@@ -390,7 +406,7 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
 
 
 def preflight(recipe: Recipe) -> list[Verdict]:
-    """Check what can be checked without training: the rows of every `data` stage, and all that a `check` looks at.
+    """Check what can be checked without training: design, the rows of every `data` stage, all that a `check` looks at.
 
     The check has the section of the recipe where there is one, and sees the rows.
 
@@ -401,7 +417,7 @@ def preflight(recipe: Recipe) -> list[Verdict]:
     own = next((stage.section for stage in stages if stage.kind == "check"), CheckSection(id="check"))
     last = Planned(len(stages) + 1, "check", own, {}, {}, {}, 0, recipe=recipe)
     artifacts: dict[str, Artifact] = {}
-    verdicts: list[Verdict] = []
+    verdicts = judge_design(recipe)
     with tempfile.TemporaryDirectory() as folder:
         for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
             context = RunContext(stage=stage.id, quiet=True)

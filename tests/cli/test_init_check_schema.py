@@ -152,7 +152,8 @@ def test_check_prints_a_line_a_stage(here, capsys):
     (here / "good.yaml").write_text(GOOD)
     assert main(["check", "good.yaml", "--static"]) == 0
     out = capsys.readouterr().out
-    assert len(out.splitlines()) == 6
+    assert len(out.splitlines()) == 7
+    assert out.splitlines()[-1] == "7 gates PASSED"
     assert "from before, after" in out
     assert "makes data.train, data.test" in out
 
@@ -164,7 +165,17 @@ def test_check_prints_json(here, capsys):
     assert value["recipe"]["seed"] == 3
     assert [stage["id"] for stage in value["plan"]] == ["data", "before", "sft", "after", "compare"]
     assert value["plan"][3]["reads"] == ["sft", "data.test"]
-    assert value["verdicts"] == []
+    assert {verdict["status"] for verdict in value["verdicts"]} == {"PASSED"}
+
+
+def test_check_ends_with_1_where_the_design_cannot_show_anything(here, capsys):
+    (here / "swapped.yaml").write_text(
+        GOOD.replace("baseline: before, candidate: after", "baseline: after, candidate: before")
+    )
+    assert main(["check", "swapped.yaml", "--static"]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED  candidate_is_the_trained_one" in out and "swap them" in out
+    assert out.splitlines()[-1] == "6 gates PASSED"
 
 
 def test_check_tells_six_mistakes_with_their_places_and_exits_2(here, capsys):

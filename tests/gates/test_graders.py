@@ -17,7 +17,8 @@ SOUND = Measured(
     num_prompts=25, num_answers=200, num_scored=200, mean=share(0.45), std=0.3, above_zero=share(0.6),
     at_full=share(0.3), lowest=0.0, highest=1.0, num_values=5, errors={},
     groups=Groups(25, 2, Share(0.08, 0.02, 0.25), 8, 0.2, 0.2, 0.5),
-    error_share=0.0, parse_share=0.0, length_correlation=0.9, padding_gain=0.0, repeat_noise=0.0, reliability=1.0,
+    error_share=0.0, parse_share=0.0, length_correlation=0.9, padding_gain=0.0,
+    own_gain=share(0.3), repeat_noise=0.0, reliability=1.0,
     check=SELF, seconds=0.001, seconds_p95=0.002, cost_usd=0.0,
 )  # fmt: skip
 
@@ -36,6 +37,7 @@ def test_sound_measurements_pass_also_when_right_answers_are_long():
         ({"highest": 10.0}, "out of range", True),
         ({"reliability": 0.7}, "noisy", False),
         ({"padding_gain": 0.2}, "length-biased", False),
+        ({"own_gain": Share(0.0, -0.1, 0.1)}, "misaligned", False),
         ({"above_zero": share(0.15)}, "too harsh", False),
         ({"above_zero": share(0.05)}, "too harsh", True),
         ({"mean": share(0.1)}, "too harsh", False),

@@ -57,8 +57,15 @@ def test_answers_that_something_cut_at_one_length_fail():
     assert verdict.measured.startswith("10 answers of s (10%) have exactly 256 tokens")
 
 
+def test_answers_that_were_cut_at_a_number_of_characters_fail():
+    texts = [f"{n:03} says a few words"[:20] for n in range(30)] + ["Whole."] * 70
+    verdict = answers_are_whole(answers(texts, [*range(70, 100)] + [20] * 70))
+    assert verdict.status is Status.FAILED
+    assert verdict.measured.startswith("30 answers of s (30%) have exactly 20 characters")
+
+
 def test_answers_of_natural_lengths_pass():
-    texts = [f"A sentence without an end number {n}" for n in range(100)]
+    texts = [f"A sentence without an end{' of a few words' * n}" for n in range(100)]
     assert answers_are_whole(answers(texts, range(50, 150))).status is Status.PASSED
 
 

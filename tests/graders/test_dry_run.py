@@ -51,6 +51,21 @@ def too_lenient():
     return {"spec": {"type": "keyword", "required": ["{{ item.unit }}"]}, "rows": rows, "answers": answers}
 
 
+def misaligned():
+    """The column of references has slipped by one row: each answer is held against the next row's."""
+    chance, desks = random.Random(0), ("red", "green", "blue")
+    right = [desks[place % 3] for place in range(26)]
+    rows = [{"id": f"r{place}", "prompt": f"Sort {place}.", "reference": right[place + 1]} for place in range(25)]
+    answers = {row["id"]: [_sorted_as(right[place], desks, chance) for _ in range(8)] for place, row in enumerate(rows)}
+    item, said = "{{ item.reference }}", "{{ sample.output_text }}"
+    spec = {"type": "string_check", "input": said, "reference": item, "operation": "eq"}
+    return {"spec": spec, "rows": rows, "answers": answers}
+
+
+def _sorted_as(right, desks, chance):
+    return right if chance.random() < 0.4 else chance.choice([desk for desk in desks if desk != right])
+
+
 def dead():
     rows = sums()
     return {"spec": SOME + "swallows_its_errors", "rows": rows, "answers": answers_to_sums(rows)}
@@ -194,12 +209,12 @@ def too_few():
 
 FAULTS = {
     "too harsh": too_harsh, "too lenient": too_lenient, "dead": dead, "hackable": hackable,
-    "data problem": data_problem,
+    "data problem": data_problem, "misaligned": misaligned,
     "no signal": no_signal, "noisy": noisy, "unparsed": unparsed, "erroring": erroring, "length-biased": length_biased,
     "inverted": inverted, "out of range": out_of_range, "flat": flat, "blind": blind, "slow": slow, "costly": costly,
     "unproven": unproven, "too few": too_few,
 }  # fmt: skip
-ONLY_WARNED = {"flat", "blind", "slow", "costly", "unproven", "too few"}
+ONLY_WARNED = {"misaligned", "flat", "blind", "slow", "costly", "unproven", "too few"}
 
 
 @pytest.mark.parametrize("name", FAULTS)

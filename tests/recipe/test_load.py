@@ -309,6 +309,7 @@ def test_a_mistake_inside_a_stage_does_not_hide_its_reference_to_nothing(problem
         ("steps: 60, ", "", "neither `steps` nor `epochs` is given"),
         ("id: before", "id: before, shots: 3", "3 worked examples are asked for"),
         ("candidate: after", "candidate: before", "compared with itself"),
+        ("id: after", "id: after, limit: 5", "`before` answers all rows, `after` the first 5 rows"),
         ("metric: args_exact", "metric: arg_exact", "no metric of the suite tool-calls"),
         ("id: after, model: sft, suite: tool-calls", "id: after, model: sft, suite: exact-match", "is scored by"),
     ],

@@ -179,6 +179,14 @@ def test_weights_that_do_not_fit_their_row_are_refused_by_name(toy_model, rows, 
         sft(Rows(path=short), chosen, tmp_path / "b", RunContext(quiet=True))
 
 
+def test_weights_that_are_all_zero_are_refused_before_anything_is_trained(toy_model, tmp_path):
+    silent = weighted_rows(tmp_path / "rows.jsonl", toy_model, lambda place: 0.0)
+    chosen = section(toy_model, weighting=EntropyConfig(type="external"))
+    with pytest.raises(DataError, match="nothing would be trained"):
+        sft(silent, chosen, tmp_path / "out", RunContext(quiet=True))
+    assert not (tmp_path / "out" / "metrics.jsonl").exists()
+
+
 def test_training_leaves_adapter_metrics_and_events_and_no_checkpoints(toy_model, rows, tmp_path):
     run = RunContext(quiet=True)
     trained = sft(rows, section(toy_model), tmp_path / "out", run)

@@ -1,7 +1,7 @@
 """`tw check`: what is wrong with a recipe, before anything is spent.
 
-With `--static` only the recipe is read: keys, types, references, files. Without it the model and the rows are looked
-at too (`pipeline.preflight`).
+With `--static` only the recipe is read: keys, types, references, files, and what its design can show. Without it the
+model and the rows are looked at too (`pipeline.preflight`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tunewright.artifacts.verdict import Verdict
+from tunewright.artifacts.verdict import Status, Verdict
 from tunewright.errors import EXIT_GATE
+from tunewright.gates.design import judge_design
 from tunewright.recipe.links import reference_fields
 from tunewright.recipe.load import load_recipe
 from tunewright.recipe.sections import MAKES, PARTS, Recipe, StageSection
@@ -27,11 +28,11 @@ def check(
 ) -> None:
     """Find what is wrong with a recipe: all its mistakes at once, each with its place and what was meant."""
     loaded = load_recipe(recipe, set_ or ())
-    verdicts = [] if static else _preflight(loaded)
+    verdicts = judge_design(loaded) if static else _preflight(loaded)
     if json_output:
         print(json.dumps(_as_json(loaded, verdicts), ensure_ascii=False, indent=2))
     else:
-        print("\n".join([*plan_lines(loaded), *verdict_lines(verdicts)]))
+        print("\n".join([*plan_lines(loaded), *(_in_short(verdicts) if static else verdict_lines(verdicts))]))
     if any(verdict.stops for verdict in verdicts):
         raise typer.Exit(EXIT_GATE)
 
@@ -89,6 +90,13 @@ def verdict_lines(verdicts: list[Verdict]) -> list[str]:
         lines.append(f"{verdict.status:<7} {verdict.name}: {verdict.measured} (bound: {verdict.bound})")
         lines += [f"        {verdict.remedy}"] if verdict.remedy else []
     return lines
+
+
+def _in_short(verdicts: list[Verdict]) -> list[str]:
+    """Return lines for what did not pass, and how many did."""
+    bad = [verdict for verdict in verdicts if verdict.status is not Status.PASSED]
+    passed = len(verdicts) - len(bad)
+    return [*verdict_lines(bad), *([f"{passed} gate{'s' * (passed != 1)} PASSED"] if passed else [])]
 
 
 def _as_json(recipe: Recipe, verdicts: list[Verdict]) -> dict[str, Any]:

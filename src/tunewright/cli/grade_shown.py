@@ -39,6 +39,7 @@ def _lines(m: Mapping[str, Any]) -> list[list[str]]:
         *([f"  {kind}", str(count), ""] for kind, count in m["errors"].items()),
         ["score and length inside prompts (Spearman)", number_text(m["length_correlation"]), ""],
         ["an empty phrase behind an answer adds", number_text(m["padding_gain"]), "at most 0.15"],
+        ["own row against another row adds", interval_text(m["own_gain"]), "at least 15% of the mean"],
         ["noise of one answer graded again", number_text(m["repeat_noise"]), "reliability of at least 0.8"],
         ["gold answers at full score", number_text(check["gold"]["accepted"]), "1"],
         ["best canned answer" + (f": {worst}" if worst else ""), number_text(canned.get(worst)), "at most 0.1"],

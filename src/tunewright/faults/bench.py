@@ -31,6 +31,8 @@ from tunewright.faults.project import Shape, build, model_of
 from tunewright.progress import task
 
 NO_EFFECT = "NO EFFECT"
+BEFORE_TRAINING = ("check --static", "check", "data", "probe", "dry_run", "drill", "merge")
+"""where nothing has been trained yet, or nothing ever is"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Found:
     """until it was caught; else of everything"""
     measured: str
     remedy: str
+    told: str
+    """the first gate that spoke, and where, if one warned before another stopped"""
     steps_saved: int
     """training steps that were not made"""
     seconds_saved: float
@@ -60,7 +64,7 @@ class Found:
     @property
     def before_training(self) -> bool:
         """True if not one step was trained."""
-        return self.caught and self.steps_saved > 0
+        return self.caught and (self.steps_saved > 0 or bool(self.told) or self.stage in BEFORE_TRAINING)
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def _planted(folder: Path, name: str, twin: Told) -> Found:
 
 def judged(fault: Fault, told: Told, twin: Told) -> Found:
     """Return what became of the fault: the first that says more than it says of the twin."""
-    said = first_catch(told, twin)
+    said, first = first_catch(told, twin), first_told(told, twin)
     unharmed = None if said or not fault.harmless_by else _passing(told, fault.harmless_by)
     crash = next((one for one in told.said if one.status == CRASHED), None)
     shown = said or crash or unharmed
@@ -184,6 +188,7 @@ def judged(fault: Fault, told: Told, twin: Told) -> Found:
         seconds=round(shown.seconds if shown else told.seconds, 2),
         measured=shown.measured if shown else "",
         remedy=shown.remedy if shown else "",
+        told=f"{first.gate} {first.status} at {first.stage}" if first and first is not said else "",
         steps_saved=twin.steps - told.steps if said else 0,
         seconds_saved=round(twin.seconds - told.seconds, 2) if said and not told.steps else 0.0,
         trl=trl["said"],
@@ -197,9 +202,18 @@ def _passing(told: Told, gate: str) -> Said | None:
 
 def first_catch(told: Told, twin: Told) -> Said | None:
     """Return the first thing said that stands out against the twin, one that stops before one that warns."""
-    of_twin = twin.worst()
-    louder = [one for one in told.said if one.status != CRASHED and SEVERITY[one.status] > of_twin.get(one.gate, 0)]
+    louder = _louder(told, twin)
     return next((one for one in louder if SEVERITY[one.status] == SEVERITY["FAILED"]), next(iter(louder), None))
+
+
+def first_told(told: Told, twin: Told) -> Said | None:
+    """Return the first thing said before training that stands out against the twin, warnings included."""
+    return next((one for one in _louder(told, twin) if one.stage in BEFORE_TRAINING), None)
+
+
+def _louder(told: Told, twin: Told) -> list[Said]:
+    of_twin = twin.worst()
+    return [one for one in told.said if one.status != CRASHED and SEVERITY[one.status] > of_twin.get(one.gate, 0)]
 
 
 def _alarms(job: tuple[str, str, tuple[Command, ...]], told: Told) -> list[Alarm]:

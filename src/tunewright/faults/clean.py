@@ -193,7 +193,7 @@ def _answers() -> list[dict[str, Any]]:
     for place, row in enumerate(tickets()):
         right = row["messages"][1]["content"]
         wrong = [f"Department: {desk}." for desk in desks if desk not in right]
-        share = 0.2 + 0.5 * (place % 6) / 5
+        share = 0.3 + 0.55 * (place % 6) / 5
         ends = [right if chance.random() < share else chance.choice(wrong) for _ in range(8)]
         found.append({"id": row["id"], "answers": [f"{_thinking(chance)}\n{end}" for end in ends]})
     return found

@@ -1,11 +1,21 @@
-"""Gates on answers: are they whole (`answers_complete`), and do they have scores (`answers_scored`)?"""
+"""Gates on answers: are they whole (`answers_complete`), and do they have scores (`answers_scored`)?
+
+Before there are any, the same is asked of the references: does the suite take them for right (`references_are_right`),
+and is there room for them (`references_fit`)?
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from tunewright.artifacts.verdict import Verdict, judge
 
 MOST_CUT = 0.05
 MOST_UNSCORED = 0.01
+# A suite that takes less than half of its own references for right measures something else.
+LEAST_RIGHT, USUALLY_RIGHT = 0.5, 0.95
+MOST_TOO_LONG = 0.5
+_NAMED_IDS = 3
 
 
 def answers_complete(cut: int, total: int, max_new_tokens: int) -> Verdict:
@@ -38,4 +48,47 @@ def answers_scored(unscored: int, total: int, first_error: str = "", bound: floa
         bound=f"at most {bound:.1%}",
         remedy="read the `error` of the rows in scores.jsonl; give the same command again where a server was at fault; "
         "else raise `most_unscored` knowingly",
+    )
+
+
+def references_are_right(evaluation: str, suite: str, metric: str, scores: Mapping[str, float | None]) -> Verdict:
+    """FAIL when the suite takes less than half of the references for right answers; WARN below 95%.
+
+    Args:
+        evaluation: the stage.
+        suite: that scored them.
+        metric: its main one, 0 or 1.
+        scores: row id -> score of the row's own reference; None where the suite does not score it, which is not right.
+    """
+    wrong = [row for row, score in scores.items() if not score]
+    right = 1 - len(wrong) / len(scores)
+    named = f": {', '.join(wrong[:_NAMED_IDS])}{', …' if len(wrong) > _NAMED_IDS else ''}" if wrong else ""
+    return judge(
+        "references_are_right",
+        right >= USUALLY_RIGHT,
+        measured=f"`{evaluation}`: {suite} gives {metric} to {len(scores) - len(wrong)} of {len(scores)} references"
+        + (f", not to {len(wrong)}{named}" if wrong else ""),
+        bound=f"at least {USUALLY_RIGHT:.0%}, never below {LEAST_RIGHT:.0%}",
+        remedy="another `suite` for these rows, or its `options`; or mend the references: `tw show rows` prints them",
+        warn=right >= LEAST_RIGHT,
+    )
+
+
+def references_fit(evaluation: str, lengths: Sequence[int], max_new_tokens: int) -> Verdict:
+    """FAIL when more than half of the references are longer than an answer may be; WARN above one in twenty.
+
+    Args:
+        evaluation: the stage.
+        lengths: tokens of each reference and its end-of-turn.
+        max_new_tokens: of the stage or its suite.
+    """
+    long = sum(length > max_new_tokens for length in lengths)
+    return judge(
+        "references_fit",
+        long <= MOST_CUT * len(lengths),
+        measured=f"`{evaluation}`: {long} of {len(lengths)} references are longer than {max_new_tokens} tokens, the "
+        f"longest has {max(lengths)}",
+        bound=f"at most {MOST_CUT:.0%}, never above {MOST_TOO_LONG:.0%}",
+        remedy=f"`max_new_tokens: {max(lengths)}` or more in `{evaluation}`",
+        warn=long <= MOST_TOO_LONG * len(lengths),
     )

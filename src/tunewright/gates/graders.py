@@ -41,6 +41,8 @@ class Bounds:
     reliability: tuple[float, float] = (0.8, 0.5)
     padding_gain: tuple[float, float] = (0.15, 0.30)
     other_gold: float = 0.5
+    own_gain: float = 0.15
+    """of the mean: what an answer owes to being held against its own row; in a class of three, guessing gives 0"""
     seconds_p95: float = 5.0
     cost_usd: float = 0.02
     prompts: int = 20
@@ -167,6 +169,17 @@ def _cheap(m: Measured, b: Bounds) -> Iterator[Finding]:
         yield Finding("blind", False, f"another row's gold answer scores {other:.2f}", f"at most {b.other_gold}")
 
 
+def _own(m: Measured, b: Bounds) -> Iterator[Finding]:
+    """Look at whether answers score because they answer their own row. Form alone is `blind`, and told there."""
+    gain, other = m.own_gain, m.check.other_gold.mean
+    if gain is None or m.mean is None or other is None or other > b.other_gold:
+        return
+    bound = b.own_gain * m.mean.value
+    if gain.value < bound and gain.low <= 0 < m.mean.value:
+        told = f"against the reference of another row answers score {gain.value:+.2f} less ({gain.low:.2f} to "
+        yield Finding("misaligned", False, f"{told}{gain.high:.2f})", f"at least {bound:.2f}")
+
+
 def _noise(m: Measured, b: Bounds) -> Iterator[Finding]:
     if m.reliability is not None and m.reliability < b.reliability[0]:
         told = f"one answer graded again differs by {m.repeat_noise or 0:.2f}; reliability {m.reliability:.2f}"
@@ -217,4 +230,4 @@ def _size(m: Measured, b: Bounds) -> Iterator[Finding]:
         yield Finding("too few", False, told, f"at least {b.prompts} with {b.answers_a_prompt}")
 
 
-_LOOKS: tuple[Look, ...] = (_errors, _range, _gold, _cheap, _noise, _level, _signal, _price, _size)
+_LOOKS: tuple[Look, ...] = (_errors, _range, _gold, _own, _cheap, _noise, _level, _signal, _price, _size)

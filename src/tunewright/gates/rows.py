@@ -18,6 +18,7 @@ MAX_DROPPED_SHARE = 0.5
 MAX_SAME_LENGTH_SHARE = 0.02
 MIN_SAME_LENGTH = 5
 MIN_CUT_TOKENS = 64  # nobody cuts shorter than this
+UNITS = ("tokens", "characters")  # what a limit may have counted
 _NAMED_IDS = 5
 
 
@@ -39,6 +40,11 @@ class Answer:
     source: str
     text: str
     tokens: int
+
+    @property
+    def characters(self) -> int:
+        """How long it is: some cut characters, not tokens."""
+        return len(self.text)
 
     @property
     def breaks_off(self) -> bool:
@@ -159,14 +165,19 @@ def answers_are_whole(answers: Sequence[Answer], max_share: float = MAX_SAME_LEN
         answers: the last answer of each row.
         max_share: of a source's answers; fewer than MIN_SAME_LENGTH rows are never a pile.
     """
-    piles = {source: _pile([one for one in answers if one.source == source]) for source in {a.source for a in answers}}
-    source, rows = max(piles.items(), key=lambda item: (len(item[1]), item[0]), default=("", []))
-    share = len(rows) / sum(one.source == source for one in answers) if rows else 0.0
-    length = next((one.tokens for one in answers if rows and one.row == rows[0]), 0)
+    by_source: dict[str, list[Answer]] = {}
+    for one in answers:
+        by_source.setdefault(one.source, []).append(one)
+    piles = [
+        (_pile(some, unit), source, unit) for source, some in by_source.items() for unit in ("tokens", "characters")
+    ]
+    rows, source, unit = max(piles, key=lambda pile: len(pile[0]), default=([], "", ""))
+    share = len(rows) / len(by_source[source]) if rows else 0.0
+    length = next((getattr(one, unit) for one in answers if rows and one.row == rows[0]), 0)
     return judge(
         "answers_are_whole",
         len(rows) < MIN_SAME_LENGTH or share <= max_share,
-        measured=f"{len(rows)} answers of {source} ({share:.0%}) have exactly {length} tokens, the most there is, and "
+        measured=f"{len(rows)} answers of {source} ({share:.0%}) have exactly {length} {unit}, the most there is, and "
         f"break off{_named(rows)}"
         if rows
         else "no answers pile up at one length",
@@ -175,11 +186,12 @@ def answers_are_whole(answers: Sequence[Answer], max_share: float = MAX_SAME_LEN
     )
 
 
-def _pile(answers: Sequence[Answer]) -> list[str]:
-    """Return the rows whose answers are the longest there are, differ, and break off."""
-    most = max((one.tokens for one in answers), default=0)
-    found = {one.text: one.row for one in answers if one.tokens == most and one.breaks_off}
-    return list(found.values()) if most >= MIN_CUT_TOKENS else []
+def _pile(answers: Sequence[Answer], unit: str) -> list[str]:
+    """Return the rows whose answers are the longest there are in a unit, differ, and break off."""
+    most = max((getattr(one, unit) for one in answers), default=0)
+    longest = [one for one in answers if getattr(one, unit) == most]
+    found = {one.text: one.row for one in longest if one.breaks_off and one.tokens >= MIN_CUT_TOKENS}
+    return list(found.values())
 
 
 def _shares(part: Sequence[str], whole: Sequence[str]) -> dict[str, float]:

@@ -16,6 +16,7 @@ Diagnosis = Literal[
     "noisy",
     "length-biased",
     "data problem",
+    "misaligned",
     "hackable",
     "too harsh",
     "too lenient",
@@ -42,6 +43,8 @@ CHANGE: dict[Diagnosis, str] = {
     "judges",
     "length-biased": "length decides: bound it (`length` in a `multi` grader), and tell the judge to ignore it",
     "data problem": "these rows' own gold answers are refused: mend or drop the rows, or the column the grader reads",
+    "misaligned": "answers score as well against the reference of another row as against their own: "
+    "rows and references may have shifted, or the model guesses; hold a few answers against their rows",
     "hackable": "an answer that says nothing earns reward: ask for content, give the judge the reference, and combine "
     "with a check that such an answer fails",
     "too harsh": "hardly any answer earns anything: give partial credit, compare less literally, take easier prompts, "
@@ -59,11 +62,12 @@ CHANGE: dict[Diagnosis, str] = {
 }
 
 FOLLOWS: dict[Diagnosis, tuple[Diagnosis, ...]] = {
-    "dead": ("data problem", "too harsh", "too lenient", "no signal", "flat", "blind", "hackable"),
-    "inverted": ("data problem", "length-biased", "hackable", "too lenient", "too harsh", "blind"),
+    "dead": ("data problem", "misaligned", "too harsh", "too lenient", "no signal", "flat", "blind", "hackable"),
+    "inverted": ("data problem", "misaligned", "length-biased", "hackable", "too lenient", "too harsh", "blind"),
     "noisy": ("data problem", "flat"),
     "out of range": ("too lenient", "hackable", "flat", "blind"),
     "length-biased": ("data problem", "hackable", "blind", "too lenient"),
+    "misaligned": ("too harsh",),
     "hackable": ("too lenient", "blind"),
     "too harsh": ("no signal", "flat"),
     "too lenient": ("no signal", "flat"),

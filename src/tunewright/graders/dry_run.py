@@ -34,6 +34,7 @@ EPSILON = 1e-9
 CHECKED_ROWS = 20
 REPEATED_ANSWERS = 24
 REPEATS = 2
+SWAPPED_ANSWERS = 192  # where a grade costs nothing, else REPEATED_ANSWERS
 
 Floats = NDArray[np.float64]
 
@@ -90,6 +91,7 @@ class Measured:
             parse_share: share of those that could not be parsed.
         length_correlation: Spearman's, between score and length inside prompts; None where either does not vary.
             It says nothing of cause: right answers may well be long.
+        own_gain: mean of (score - score against the reference of another row), None if not tried or too few.
         padding_gain: mean change of the score when a long empty phrase is put behind an answer; None if not tried.
         repeat_noise: standard deviation of one answer graded again; None if nothing was.
         reliability: 1 - repeat_noise^2 / variance inside prompts; None where that is not known.
@@ -112,6 +114,7 @@ class Measured:
     parse_share: float
     length_correlation: float | None
     padding_gain: float | None
+    own_gain: Share | None
     repeat_noise: float | None
     reliability: float | None
     check: SelfCheck
@@ -138,7 +141,8 @@ def grade_answers(grader: Grader, rows: Sequence[Row], answers: Mapping[str, Seq
 def examine(grader: Grader, rows: Sequence[Row], graded: Sequence[Graded], seed: int = 0) -> Measured:
     """Return all measurements: the self-check on CHECKED_ROWS rows, and REPEATED_ANSWERS answers again.
 
-    The latter are graded REPEATS times as they are, and once with a long empty phrase behind them.
+    The latter are graded REPEATS times as they are, and once with a long empty phrase behind them. Some answers are
+    graded against another row as well: where that scores as well, answers and references do not belong together.
 
     Args:
         grader: the grader.
@@ -156,7 +160,22 @@ def examine(grader: Grader, rows: Sequence[Row], graded: Sequence[Graded], seed:
     again = iter(grade_many(grader, tried, [by_id[one.row_id] for one in chosen for _ in range(REPEATS + 1)]))
     extra = [[next(again) for _ in range(REPEATS + 1)] for _ in chosen]
     repeats = [[one.grade, *more[:REPEATS]] for one, more in zip(chosen, extra, strict=True)]
-    return measure(graded, check, repeats, [more[REPEATS] for more in extra], range_of(grader))
+    swapped = _against_another(grader, scored, by_id, chance)
+    return measure(graded, check, repeats, [more[REPEATS] for more in extra], range_of(grader), swapped)
+
+
+def _against_another(
+    grader: Grader, scored: Sequence[Graded], by_id: Mapping[str, Row], chance: random.Random
+) -> list[tuple[Graded, Grade]]:
+    """Return answers, drawn over all prompts, with their grades against another row of the same dry run."""
+    free = not any(one.grade.cost_usd for one in scored)
+    chosen = chance.sample(scored, min(SWAPPED_ANSWERS if free else REPEATED_ANSWERS, len(scored)))
+    names = sorted(by_id)
+    if len(names) < 2:
+        return []
+    others = [chance.choice([name for name in names if name != one.row_id]) for one in chosen]
+    grades = grade_many(grader, [one.answer for one in chosen], [by_id[name] for name in others])
+    return list(zip(chosen, grades, strict=True))
 
 
 def measure(
@@ -165,6 +184,7 @@ def measure(
     repeats: Sequence[Sequence[Grade]] = (),
     padded: Sequence[Grade] = (),
     ends: tuple[float, float] = (0.0, 1.0),
+    swapped: Sequence[tuple[Graded, Grade]] = (),
 ) -> Measured:
     """Return the measurements of graded answers.
 
@@ -174,6 +194,7 @@ def measure(
         repeats: for some answers, the grades of the same answer graded again and again.
         padded: for the same answers, the grade of each with a long empty phrase behind it.
         ends: the grader's range.
+        swapped: some answers, each with its grade against another row.
     """
     scored = [one for one in graded if one.grade.score is not None]
     scores = np.array([share_of_range(one.grade.score or 0.0, ends) for one in scored])
@@ -191,6 +212,7 @@ def measure(
         **_errors(graded),
         length_correlation=length_correlation(names, scores, [len(one.answer) for one in scored]),
         padding_gain=padding_gain(again, longer),
+        own_gain=own_gain(swapped, ends),
         repeat_noise=noise,
         reliability=_reliability(noise, groups),
         check=check,
@@ -299,6 +321,16 @@ def padding_gain(repeats: Sequence[Sequence[float]], padded: Sequence[float | No
         if plain and longer is not None
     ]
     return sum(gains) / len(gains) if gains else None
+
+
+def own_gain(swapped: Sequence[tuple[Graded, Grade]], ends: tuple[float, float]) -> Share | None:
+    """Return the mean of (score - score against another row) with its interval; None without answers that have both."""
+    pairs = [
+        (one.row_id, share_of_range(one.grade.score, ends) - share_of_range(other.score, ends))
+        for one, other in swapped
+        if one.grade.score is not None and other.score is not None
+    ]
+    return _mean(np.array([gain for _, gain in pairs]), [name for name, _ in pairs])
 
 
 def _reliability(noise: float | None, groups: Sequence[Floats]) -> float | None:

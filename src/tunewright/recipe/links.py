@@ -380,6 +380,21 @@ def _two_sides(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
             f"`{baseline}` is scored by {suites[0]}, `{candidate}` by {suites[1]}",
             expected="two stages with the same suite",
         )
+    limits = [_limit(name, recipe.above(draft)) for name in (baseline, candidate)]
+    if limits[0] != limits[1]:
+        yield recipe.problem(
+            draft,
+            ("candidate",),
+            f"`{baseline}` answers {limits[0]}, `{candidate}` {limits[1]}",
+            expected="two stages that answer the same rows: pairs are compared",
+        )
+
+
+def _limit(name: Any, among: list[Draft]) -> str:
+    """Return what the `evaluate` stage called `name` answers, in words."""
+    stage = next((stage for stage in among if stage.id == name and stage.kind == "evaluate"), None)
+    limit = stage.raw.get("limit") if stage else None
+    return "all rows" if limit is None else f"the first {limit} rows"
 
 
 def _suite(name: Any, among: list[Draft]) -> str | None:

@@ -159,8 +159,11 @@ class Story:
 
     @cached_property
     def judged(self) -> list[Judged]:
-        """Every verdict of every finished stage."""
-        return [Judged(stage.id, verdict) for stage in self.stages if stage.record for verdict in stage.record.verdicts]
+        """Every verdict on the recipe's design, and of every finished stage."""
+        design = [Judged("recipe", Verdict.model_validate(one)) for one in self.run.state.get("design", ())]
+        return design + [
+            Judged(stage.id, verdict) for stage in self.stages if stage.record for verdict in stage.record.verdicts
+        ]
 
     @property
     def not_passed(self) -> list[Judged]:

@@ -33,8 +33,10 @@ from pydantic import Field
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.fingerprint import canonical
-from tunewright.chat.tool_calls import ParsedAnswer, Parser, ToolCall, ToolFormat, find_parser
+from tunewright.chat.render import Renderer
+from tunewright.chat.tool_calls import ParsedAnswer, Parser, ToolCall, ToolFormat, find_parser, model_parser
 from tunewright.chat.tools import normalize_tools
+from tunewright.recipe.sections import EvaluateSection
 from tunewright.suites import MAIN_METRIC
 from tunewright.suites.bfcl import bfcl_verdict
 from tunewright.suites.options import Options, read_options
@@ -282,3 +284,16 @@ def make_suite(name: str, options: Mapping[str, Any]) -> Suite:
 
 
 SUITE = tool_calls_suite()
+
+
+def reading_calls(suite: Suite, section: EvaluateSection, renderer: Renderer | None) -> tuple[Suite, str]:
+    """Return the suite with the parser of the model's own format of tool calls, and its name; "" for other suites.
+
+    Answers of servers come in Hermes form: the backend writes down the calls that it is given.
+    """
+    if section.suite != "tool-calls":
+        return suite, ""
+    if "format" in section.options or section.backend != "hf" or renderer is None:
+        return suite, str(section.options.get("format", "hermes"))
+    name, parser = model_parser(renderer)
+    return tool_calls_suite(parser), name

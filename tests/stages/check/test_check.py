@@ -112,6 +112,13 @@ def test_rows_that_are_too_long_fail_where_they_would_stop_the_run(checked_recip
     assert verdicts["rows_fit"].status is Status.FAILED and "40 of 40" in verdicts["rows_fit"].measured
 
 
+def test_a_suite_of_another_task_and_answers_without_room_fail(checked_recipe):
+    verdicts = look(checked_recipe, "before.suite=tool-calls", "after.suite=tool-calls")
+    assert verdicts["references_are_right"].status is Status.FAILED
+    verdicts = look(checked_recipe, "before.max_new_tokens=1", "after.max_new_tokens=1")
+    assert verdicts["references_fit"].status is Status.FAILED and "40 of 40" in verdicts["references_fit"].measured
+
+
 def test_an_evaluation_that_renders_otherwise_warns(checked_recipe):
     verdicts = look(checked_recipe, "after.system=Answer like a pirate.")
     assert verdicts["renders_alike"].status is Status.WARNED

@@ -20,6 +20,12 @@ def _swapped(row: Row, place: int) -> Row:
     return {**row, "messages": [{**turn, "role": roles[turn["role"]]} for turn in row["messages"]]}
 
 
+def _long(row: Row) -> str:
+    """Return an answer that says all of it, again and again."""
+    question, answer = (turn["content"] for turn in row["messages"])
+    return f"You wrote: {question} We read it. {answer} " * 8
+
+
 def _weights(value: float) -> Any:
     """Return a change that gives every row the same weights, as many as it has trained tokens."""
 
@@ -108,8 +114,8 @@ FAULTS = grouped(
     Fault("roles-swapped", "user and assistant have changed places", each_row(_swapped), promise="mask"),
     Fault(
         "answers-cut-at-export",
-        "all answers were cut after 48 characters when the data was exported",
-        each_row(lambda row, place: _answered(row, " ".join(turn["content"] for turn in row["messages"])[:48])),
+        "long answers were cut after 320 characters when the data was exported",
+        each_row(lambda row, place: _answered(row, _long(row)[:320])),
         promise="truncation",
     ),
     Fault(

@@ -28,6 +28,7 @@ from tunewright.models.find import tokenizer_folder
 from tunewright.recipe.sections import CheckSection, DataSection, EvaluateSection, Recipe, SftSection
 from tunewright.sources.filters.build import build_filter
 from tunewright.sources.read import AnySource, read_source
+from tunewright.stages.check.answers import judge_references
 from tunewright.stages.check.drill import check_stack
 from tunewright.stages.check.labels import Limits, judge_rows
 from tunewright.stages.check.money import check_money
@@ -110,7 +111,12 @@ def _judge_rows(training: Training, folder: Path, section: CheckSection, entry: 
     if training.data is None or not rows:
         return []
     labels = judge_rows(folder, rows, entry, _limits(training.data, folder))
-    return labels + judge_parity(folder, training.model, rows, training.evaluations, section.serving, entry)
+    asks = [one for one in training.evaluations if str(one.rows).partition(".")[0] == training.data.id]
+    return [
+        *labels,
+        *judge_references(folder, rows, asks, entry),
+        *judge_parity(folder, training.model, rows, training.evaluations, section.serving, entry),
+    ]
 
 
 def trainings(recipe: Recipe) -> list[Training]:

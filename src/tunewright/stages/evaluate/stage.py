@@ -22,7 +22,6 @@ from tunewright.artifacts.files import write_jsonl
 from tunewright.artifacts.scores import Inference, MetricSummary, ScoreRow, Scores, answer_id
 from tunewright.backends.protocol import Backend, Completion, Sampling
 from tunewright.chat.render import Renderer
-from tunewright.chat.tool_calls import model_parser
 from tunewright.errors import DataError, UserError
 from tunewright.gates.answers import answers_complete, answers_scored
 from tunewright.gates.decision import score_required
@@ -35,7 +34,7 @@ from tunewright.stages.evaluate.prompts import Question, pick_shots, questions
 from tunewright.stages.evaluate.summary import intervals_in_words, pass_k, summarise
 from tunewright.stats.power import detectable_before
 from tunewright.suites.protocol import Scored, Suite, cluster_of, find_suite, score_all
-from tunewright.suites.tool_calls import tool_calls_suite
+from tunewright.suites.tool_calls import reading_calls
 
 __all__ = ["CODE_VERSION", "evaluate", "pick_shots"]
 
@@ -77,7 +76,7 @@ def evaluate(
         refuse_self_judging(grader, section.endpoint.model if section.endpoint else ref)
     folder = _folder(ref, section)
     renderer = Renderer.from_folder(folder, section.template_kwargs) if folder else None
-    suite, calls_read_as = _reading_calls(suite, section, renderer)
+    suite, calls_read_as = reading_calls(suite, section, renderer)
     shots = pick_shots(shots_from, section)
     asked = questions(data, section, suite, shots, renderer, inference.max_new_tokens)
     detectable = _detectable(asked, suite)
@@ -136,19 +135,6 @@ def _folder(ref: str, section: EvaluateSection) -> Path | None:
             )  # fmt: skip
         return None
     return model_folder(ref) if section.backend == "hf" else tokenizer_folder(ref)
-
-
-def _reading_calls(suite: Suite, section: EvaluateSection, renderer: Renderer | None) -> tuple[Suite, str]:
-    """Return the suite with the parser of the model's own format of tool calls, and its name; "" for other suites.
-
-    Answers of servers come in Hermes form: the backend writes down the calls that it is given.
-    """
-    if section.suite != "tool-calls":
-        return suite, ""
-    if "format" in section.options or section.backend != "hf" or renderer is None:
-        return suite, str(section.options.get("format", "hermes"))
-    name, parser = model_parser(renderer)
-    return tool_calls_suite(parser), name
 
 
 def asked_rows(rows: Rows | None, suite: Suite, section: EvaluateSection) -> list[ChatRow]:

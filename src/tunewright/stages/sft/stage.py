@@ -118,7 +118,7 @@ def plan_training(rows: Rows, section: SftSection, renderer: Renderer) -> Plan:
     """Render the rows and put them in training order.
 
     Raises:
-        DataError: no rows, or a row that does not fit the model.
+        DataError: no rows, a row that does not fit the model, or weights that train nothing.
     """
     weighted = section.weighting.type == "external"
     kept: list[ChatRow] = list(rows)
@@ -128,6 +128,13 @@ def plan_training(rows: Rows, section: SftSection, renderer: Renderer) -> Plan:
     rendered = [_example(row, renderer, weighted) for row in kept]
     if not rendered:
         raise DataError("there are no rows to train on", where=str(rows.path))
+    if weighted and not any(any(example["token_weights"]) for example in rendered):
+        raise DataError(
+            "every `meta.token_weights` is 0: nothing would be trained",
+            where=str(rows.path),
+            expected="tokens with a weight above 0",
+            fix="mend what made the weights, or take another `weighting: {type: ...}`",
+        )
     rows_per_step = section.batch_size * section.gradient_accumulation
     steps = num_steps(len(rendered), rows_per_step, section.steps, section.epochs)
     lengths = [len(example["input_ids"]) for example in rendered]
