@@ -21,8 +21,9 @@ prints these without a traceback; anything else that reaches it is a bug and is 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 EXIT_DONE = 0
 EXIT_GATE = 1
@@ -62,6 +63,16 @@ class TunewrightError(Exception):
             "expected": self.expected,
             "fix": self.fix,
         }
+
+    def __reduce__(self) -> tuple[Callable[..., TunewrightError], tuple[Any, ...]]:
+        """Let it travel between processes; Exception's own way calls `__init__` with the message alone."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[TunewrightError], args: tuple[Any, ...], attributes: dict[str, Any]) -> TunewrightError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UserError(TunewrightError):

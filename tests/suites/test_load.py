@@ -6,7 +6,7 @@ import pytest
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.errors import DataError, RecipeError, UserError
 from tunewright.suites.options import SuiteError
-from tunewright.suites.protocol import find_suite
+from tunewright.suites.protocol import find_suite, score_all
 
 RECORDS = [
     {"id": "one", "question": "2 + 2?", "choices": ["3", "4"], "answer": "B", "document": "sums"},
@@ -215,3 +215,46 @@ def test_a_suite_is_also_a_python_object_or_what_makes_one(tmp_path, monkeypatch
     for name in ("loud_suites:NOTHING", "loud_suites:none", "no_such_module:SUITE"):
         with pytest.raises(UserError, match=r"loud_suites|no_such_module"):
             find_suite(name)
+
+
+ROW = {
+    "id": "r7",
+    "source": "s",
+    "messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}],
+}
+FAILING = """
+from tunewright.suites.protocol import Metric, Scored, Suite
+
+def score(answer, row):
+    return Scored({"ok": 1 / len(answer)}, "") if answer != "text" else "a text"
+
+class AtOnce:
+    def __call__(self, answer, row):
+        return Scored({"ok": 1.0}, "")
+
+    def score_all(self, answers, rows):
+        return [self(answers[0], rows[0])]
+
+SUITE = Suite("own", (Metric("ok", "all rows"),), score, "ok")
+AT_ONCE = Suite("own", (Metric("ok", "all rows"),), AtOnce(), "ok")
+"""
+
+
+def test_an_own_scorer_that_fails_is_named_with_its_row_and_its_line(tmp_path, monkeypatch):
+    (tmp_path / "failing_suites.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    suite, row = find_suite("failing_suites:SUITE"), ChatRow(**ROW)
+    assert score_all(suite.score, ["a", "bb"], [row, row])[1].scores == {"ok": 0.5}
+    with pytest.raises(UserError, match=r"suite failing_suites:SUITE, row r7: .*ZeroDivisionError.*\.py:5\)"):
+        score_all(suite.score, ["a", ""], [row, row])
+    with pytest.raises(UserError, match=r"row r7: its scorer returned a str"):
+        suite.score("text", row)
+
+
+def test_an_own_scorer_of_many_answers_returns_as_many_scores(tmp_path, monkeypatch):
+    (tmp_path / "failing_suites.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    scorer, row = find_suite("failing_suites:AT_ONCE").score, ChatRow(**ROW)
+    assert score_all(scorer, ["a"], [row])[0].scores == {"ok": 1.0}
+    with pytest.raises(UserError, match="2 rows at once: its scorer returned 1 scores"):
+        score_all(scorer, ["a", "b"], [row, row])

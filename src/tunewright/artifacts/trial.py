@@ -34,6 +34,20 @@ class Planned(BaseModel):
     packed: bool
 
 
+class Reading(BaseModel):
+    """How well the model as it comes reads rows: mean -log p in nats, before anything is trained; None for NaN."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: float | None
+    """of all tokens of a few rows, but for what they all begin with"""
+    frame: float | None
+    """of what the template writes between a question and its answer"""
+    tokens: int
+    vocab_size: int
+    """rows of the head: a uniform guess has ln of it"""
+
+
 class Measured(BaseModel):
     """What a few steps took."""
 
@@ -48,6 +62,9 @@ class Measured(BaseModel):
     tokens: list[int]
     """of each step"""
     head_used: str
+    losses: list[float | None]
+    """mean -log p of the trained tokens of each step, each weight 1; None where it is not finite"""
+    reading: Reading
 
     @property
     def seconds_per_step(self) -> float:

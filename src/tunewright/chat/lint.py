@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from tunewright.chat import probe
@@ -44,6 +44,8 @@ class Written:
     """its id, where it is one token"""
     nearest: tuple[str, ...] = ()
     """the model's own control tokens that look most like it, where it is none"""
+    for_tools: bool = False
+    """True if it is written only where there are tools"""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,10 @@ class TemplateFacts:
         """The control texts that are no token of this tokenizer."""
         return tuple(one for one in self.written if one.token_id is None)
 
-    @property
-    def has_own_style(self) -> bool:
-        """True if the tokenizer has control tokens of the very form that an invented one has."""
+    def has_style_of(self, invented: Sequence[Written]) -> bool:
+        """True if the tokenizer has control tokens of the very form that one of `invented` has."""
         own = {text[:_STYLE_CHARS] for text in self.own_tokens}
-        return any(one.text[:_STYLE_CHARS] in own for one in self.invented)
+        return any(one.text[:_STYLE_CHARS] in own for one in invented)
 
 
 def lint_template(folder: TokenizerFolder) -> TemplateFacts:
@@ -101,7 +102,7 @@ def lint_template(folder: TokenizerFolder) -> TemplateFacts:
         written=tuple(_written(texts, codec, own)),
         own_tokens=own,
         bos=bos if bos_id is not None else "",
-        num_bos=0 if bos_id is None else _num_leading(codec.encode(texts[0])[0], bos_id),
+        num_bos=0 if bos_id is None else _num_leading(codec.encode(texts[0][0])[0], bos_id),
         tokenizer_adds_bos=bos_id is not None and folder.tokenizer.encode("a").ids[:1] == [bos_id],
         behind_answer=behind[:60],
         ends=ends,
@@ -125,13 +126,15 @@ _SYSTEM = {"role": "system", "content": "Tunewright"}
 _RESULT = {"role": "tool", "name": "tunewright_call", "tool_call_id": "probe0001", "content": "Tunewright"}
 
 
-def _renderings(template: ChatTemplate) -> Iterator[str]:
-    """Yield conversations as the template writes them; the first is plain, what it refuses of the others is left out.
+def _renderings(template: ChatTemplate) -> Iterator[tuple[str, bool]]:
+    """Yield conversations as the template writes them, and whether there are tools in them: those without come first.
+
+    The first is plain; what the template refuses of the others is left out.
 
     Raises:
         ModelError: it refuses the plain one.
     """
-    yield template.render(_TALK)
+    yield template.render(_TALK), False
     calling = _with_call(template)
     others: Sequence[tuple[Messages, bool, bool]] = (
         (_TALK[:3], False, True),
@@ -142,9 +145,10 @@ def _renderings(template: ChatTemplate) -> Iterator[str]:
     )
     for messages, has_tools, is_prompt in others:
         try:
-            yield template.render(messages, [probe.TOOL] if has_tools else None, add_generation_prompt=is_prompt)
+            text = template.render(messages, [probe.TOOL] if has_tools else None, add_generation_prompt=is_prompt)
         except ModelError:  # no system turn, no tools: that is no fault
             continue
+        yield text, has_tools
 
 
 def _with_call(template: ChatTemplate) -> Messages:
@@ -158,21 +162,27 @@ def _with_call(template: ChatTemplate) -> Messages:
 # ── what is measured ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _written(texts: Sequence[str], codec: Codec, own: Sequence[str]) -> Iterator[Written]:
-    """Yield every control text once, in order; and the special tokens that have another form."""
+def _written(texts: Sequence[tuple[str, bool]], codec: Codec, own: Sequence[str]) -> Iterator[Written]:
+    """Yield every control text once, in order; and the special tokens that have another form.
+
+    Args:
+        texts: each with whether there are tools in it, those without first.
+        codec: of the tokenizer.
+        own: its control tokens.
+    """
     seen: set[str] = set()
     specials = {key for key, text in codec.added.items() if text in own}
-    for text in texts:
+    for text, has_tools in texts:
         ids, starts = codec.encode(text)
         at = dict(zip(starts, ids, strict=True))
         for found in CONTROL_TEXT.finditer(text):
             if found[0] not in seen:
                 seen.add(found[0])
-                yield _one_written(found[0], at.get(found.start()), codec, own)
+                yield replace(_one_written(found[0], at.get(found.start()), codec, own), for_tools=has_tools)
         for token in ids:
             if token in specials and codec.added[token] not in seen:
                 seen.add(codec.added[token])
-                yield Written(codec.added[token], 1, token)
+                yield Written(codec.added[token], 1, token, for_tools=has_tools)
 
 
 def _one_written(text: str, token: int | None, codec: Codec, own: Sequence[str]) -> Written:

@@ -40,10 +40,11 @@ def lint_model(model: str, rows: str | None, limit: int) -> list[Verdict]:
     """
     from tunewright.models.find import tokenizer_folder
     from tunewright.stages.check.labels import judge_rows
-    from tunewright.stages.check.template import judge_template
+    from tunewright.stages.check.template import calls_tools, judge_template
 
     folder, measured = tokenizer_folder(model), dict[str, Any]()
-    verdicts = judge_template(folder, measured)
+    found = [] if rows is None else list(islice(find_rows(rows), limit))
+    verdicts = judge_template(folder, measured, calls_tools=calls_tools(found))
     if rows is not None:
-        verdicts += judge_rows(folder, list(islice(find_rows(rows), limit)), measured)
+        verdicts += judge_rows(folder, found, measured)
     return verdicts

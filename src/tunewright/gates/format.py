@@ -20,29 +20,38 @@ MAX_FOREIGN_SHARE = 0.01
 _NAMED_ROWS = 3
 
 
-def control_tokens_are_real(facts: TemplateFacts) -> Verdict:
+def control_tokens_are_real(facts: TemplateFacts, *, calls_tools: bool | None = None) -> Verdict:
     """FAILED if the template writes control texts that are no token of this tokenizer, which has its own of that form.
 
     WARNED where the tokenizer has none of that form: models as Zephyr were trained on `<|user|>` as ordinary text.
+
+    A template that writes a turn of any role as `<|role|>` writes `<|tool|>` for a tool's, whether the model knows it
+    or not. Such a text counts only where there are tools, and is WARNED of where nobody knows.
+
+    Args:
+        facts: what the template writes.
+        calls_tools: do the rows have tools, calls or results of them; None where no rows are known.
     """
-    invented = facts.invented
+    always = [one for one in facts.invented if not one.for_tools]
+    invented = [one for one in facts.invented if not one.for_tools or calls_tools is not False]
     told = f": {', '.join(_invented(one) for one in invented)}" if invented else ""
     real = [one.text for one in facts.written if one.token_id is not None]
     has = real if len(real) > 1 else [*real, *(text for text in facts.own_tokens if text not in real)]
     uses = f"the model's own control tokens are {_listed(has)}" if has else "this tokenizer has no control tokens"
+    counted = invented if calls_tools else always
     return judge(
         "control_tokens_are_real",
         not invented,
         measured=f"{len(invented)} of {len(facts.written)} control texts of the template are no tokens{told}",
         bound="each is one id of this tokenizer",
         remedy=f"{uses}; use the model's own chat_template.jinja, or add these tokens and train their embeddings",
-        warn=not facts.has_own_style and not facts.invented_end,
+        warn=not facts.has_style_of(counted) and not facts.invented_end,
     )
 
 
 def _invented(one: Written) -> str:
     meant = f", nearest {' or '.join(f'`{text}`' for text in one.nearest)}" if one.nearest else ""
-    return f"`{one.text}` ({one.num_tokens} tokens{meant})"
+    return f"`{one.text}` ({one.num_tokens} tokens{', for tools' if one.for_tools else ''}{meant})"
 
 
 def _listed(texts: Sequence[str]) -> str:

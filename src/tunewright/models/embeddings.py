@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewright.errors import MissingExtra
+from tunewright.models.weights import open_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,8 @@ class EmbeddingFacts:
 
 
 def embedding_facts(folder: Path, tokens: Mapping[str, int], others: Mapping[str, int]) -> EmbeddingFacts | None:
-    """Look at the rows of `tokens`; None where the folder holds no weights, or an embedding of an unknown name.
+    """Look at the rows of `tokens`; None where the folder holds no weights, or an embedding of an unknown name
+    or without a row for any of them.
 
     Args:
         folder: a model folder.
@@ -56,21 +57,20 @@ def embedding_facts(folder: Path, tokens: Mapping[str, int], others: Mapping[str
         others: further control and reserved tokens, for twins; ordinary rows are all that stand in neither.
 
     Raises:
+        ModelError: a weight file is none, or was cut.
         MissingExtra: torch or safetensors is not installed.
     """
     place = _place(folder)
     if place is None or not tokens:
         return None
-    try:
-        from safetensors import safe_open
-    except ImportError as error:
-        raise MissingExtra.of(error, "train") from None
     file, name = place
-    with safe_open(str(file), framework="pt") as weights:
+    with open_weights(file) as weights:
         rows = weights.get_slice(name)
         size = rows.get_shape()[0]
         ordinary = _ordinary(size, {*tokens.values(), *others.values()})
         inside = {text: at for text, at in {**others, **tokens}.items() if at < size}
+        if not tokens.keys() & inside.keys():  # the gate `tokens_have_embeddings` speaks of those
+            return None
         return judge_rows(_take(rows, inside), _take(rows, {str(at): at for at in ordinary}), tokens)
 
 
@@ -84,9 +84,7 @@ def _place(folder: Path) -> tuple[Path, str] | None:
     file = folder / "model.safetensors"
     if not file.is_file():
         return None
-    from safetensors import safe_open
-
-    with safe_open(str(file), framework="pt") as weights:
+    with open_weights(file) as weights:
         found = next((name for name in weights.keys() if name.endswith(NAMES)), None)  # noqa: SIM118  # no mapping
     return (file, found) if found else None
 

@@ -25,6 +25,7 @@ from tunewright.recipe.load import read_text
 from tunewright.suites import METRICS
 from tunewright.suites.file import CLUSTERS, ScorerPart, SuiteFile
 from tunewright.suites.options import SuiteError, read_part
+from tunewright.suites.own_scorer import OwnScorer
 from tunewright.suites.protocol import Metric, Scored, Suite, find_suite, score_all
 from tunewright.suites.rows import Prompt, rows_of_file
 from tunewright.suites.sample import Graded
@@ -63,7 +64,7 @@ def _python_suite(name: str, options: Mapping[str, Any]) -> Suite:
             "there is no such object" if found is None else f"it is a {type(made).__name__}", where=name,
             expected="a tunewright.suites.protocol.Suite, or a function that returns one",
         )  # fmt: skip
-    return made
+    return replace(made, score=OwnScorer(made.score, name))
 
 
 def _called(make: Callable[..., Any], name: str, options: Mapping[str, Any]) -> Any:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 
 from tunewright.faults.drive import CHECK, RUN, STATIC
-from tunewright.faults.fault import Fault, grouped, recipe
+from tunewright.faults.fault import Fault, grouped, recipe, without_file
 from tunewright.faults.project import Project
 
 _NONE = "TRL knows neither hours nor USD"
 
 
 def _seventy_billion(project: Project) -> None:
-    """Make the model's config that of a model of 70 billion parameters, as `model:` with a zero too many does."""
+    """Make the model's config that of a model of 70 billion parameters, whose weights are not downloaded yet."""
+    without_file("model.safetensors")(project)
     path = project.model / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     size = {

@@ -1,7 +1,10 @@
 """What a recipe will cost, and whether it may: memory, hours and USD of its training, before the first step.
 
+The same trial says what the model makes of the rows: a loss that is a number, and text that it can read.
+
 reads    a recipe, and the rows that its `sft` sections train on
-makes    verdicts: `fits_memory`, `estimate_holds`, `speed_is_usable`, `fits_budget`, `price_is_known`
+makes    verdicts: `fits_memory`, `estimate_holds`, `speed_is_usable`, `fits_budget`, `price_is_known`,
+         `first_loss_is_finite`, `model_reads_the_rows`
 
 The trial runs as a process of its own (`stages/sft/trial.py`): one JSON document in, one out.
 """
@@ -19,9 +22,10 @@ from pathlib import Path
 from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import JsonlAppender
 from tunewright.artifacts.spending import Purse
-from tunewright.artifacts.trial import Trial
+from tunewright.artifacts.trial import Measured, Trial
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import EXIT_BUG, DataError, EnvironmentProblem
+from tunewright.gates.model import first_loss_is_finite, model_reads_the_rows
 from tunewright.gates.money import (
     Cost,
     estimate_holds,
@@ -88,7 +92,14 @@ def verdicts_on(priced: Priced, device: Device) -> list[Verdict]:
     if trial.measured is not None:
         verdicts.append(estimate_holds(trial.measured.peak_bytes, trial.low_bytes, trial.high_bytes))
         verdicts.append(speed_is_usable(trial.measured.seconds_per_step))
+        verdicts += first_steps(trial.measured)
     return verdicts
+
+
+def first_steps(measured: Measured) -> list[Verdict]:
+    """Return what the gates say of the model by the steps of its trial."""
+    finite = first_loss_is_finite(measured.losses)
+    return [finite] if finite.stops else [finite, model_reads_the_rows(measured.reading)]
 
 
 # ── the budget ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -33,7 +33,8 @@ from tunewright.stages.check.drill import check_stack
 from tunewright.stages.check.labels import Limits, judge_rows
 from tunewright.stages.check.money import check_money
 from tunewright.stages.check.parity import judge_parity
-from tunewright.stages.check.template import EMBEDDINGS, judge_template
+from tunewright.stages.check.template import EMBEDDINGS, calls_tools, judge_template
+from tunewright.stages.check.weights import judge_weights
 
 CODE_VERSION = 1
 
@@ -96,18 +97,23 @@ def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]
         folder = tokenizer_folder(training.model)
         entry: dict[str, Any] = {"model": training.model}
         entries.append(entry)
-        of_template = judge_template(folder, entry, trains_embeddings=training.trains_embeddings)
+        rows = list(_rows(training.data, section.limit)) if training.data else []
+        of_template = judge_template(
+            folder, entry, trains_embeddings=training.trains_embeddings, calls_tools=calls_tools(rows)
+        )
         verdicts += of_template
         try:
-            verdicts += _judge_rows(training, folder, section, entry)
+            verdicts.append(judge_weights(folder, entry))
+            verdicts += _judge_rows(training, folder, rows, section, entry)
         except ModelError:  # what the template cannot do has been said
             if not any(verdict.stops for verdict in of_template):
                 raise
     return verdicts
 
 
-def _judge_rows(training: Training, folder: Path, section: CheckSection, entry: dict[str, Any]) -> list[Verdict]:
-    rows = list(_rows(training.data, section.limit)) if training.data else []
+def _judge_rows(
+    training: Training, folder: Path, rows: list[ChatRow], section: CheckSection, entry: dict[str, Any]
+) -> list[Verdict]:
     if training.data is None or not rows:
         return []
     labels = judge_rows(folder, rows, entry, _limits(training.data, folder))

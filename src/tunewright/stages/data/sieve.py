@@ -211,19 +211,4 @@ def sift(chunk: Chunk, segment: Segment) -> tuple[int, dict[str, bytes], DataErr
     try:
         return chunk.index, _sieve(segment).sift(chunk), None
     except DataError as error:
-        return chunk.index, {}, _Carried.of(error)
-
-
-class _Carried(DataError):
-    """A DataError that can be pickled."""
-
-    @classmethod
-    def of(cls, error: DataError) -> _Carried:
-        return cls(error.seen, where=error.where, expected=error.expected, fix=error.fix)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.seen, self.where, self.expected, self.fix)
-
-
-def _rebuilt(seen: str, where: str | None, expected: str | None, fix: str | None) -> DataError:
-    return DataError(seen, where=where, expected=expected, fix=fix)
+        return chunk.index, {}, error

@@ -7,22 +7,24 @@ writes   a `Trial` as the last line on stdout
 
 It is a process of its own, so that its peak is clean. The steps are the trainer's: a typical batch first, to warm up
 and makes the optimizer's state, then the longest, then the typical one again. Nothing is trained where the estimate
-does not fit.
+does not fit. Before them the model reads a batch as it comes: one whose tokenizer or config is another's cannot.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tunewright.artifacts.dataset import Rows
-from tunewright.artifacts.trial import Measured, Trial
+from tunewright.artifacts.trial import Measured, Reading, Trial
 from tunewright.chat.render import Renderer
 from tunewright.errors import EXIT_DONE, TunewrightError
 from tunewright.models.devices import peak_memory, resident_memory
@@ -33,9 +35,11 @@ from tunewright.models.flops import training_flops
 from tunewright.models.precision import has_cuda, resolve_precision
 from tunewright.models.shape import read_shape
 from tunewright.recipe.sections import SftSection
-from tunewright.stages.sft.packing import Example
+from tunewright.stages.sft.packing import IGNORED, Example, shared_start
 from tunewright.stages.sft.size import batch_of, plan_batches, training_of
 from tunewright.stages.sft.stage import plan_training
+
+MOST_FRAME_TOKENS: Final = 8
 
 
 def try_steps(rows: Rows, section: SftSection, steps: int, limit_bytes: int) -> Trial:
@@ -78,11 +82,14 @@ def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
             self.began = time.perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """Stop."""
+            """Stop, and keep the loss without weights."""
             _wait_for_device()
             seconds.append(time.perf_counter() - self.began)
+            losses.append(trainer.meter.result()["nll"])
+            trainer.meter.reset()
 
     seconds: list[float] = []
+    losses: list[float] = []
     base = resident_memory()
     times = section.gradient_accumulation
     examples = [row for batch in batches for row in batch * times]
@@ -93,11 +100,53 @@ def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
         trainer = make_trainer(model, tokenizer, examples, section, len(batches), Path(out), precision)
         trainer.add_callback(Clock())
         trainer.args.save_strategy = "no"
+        reading = read(trainer, batches[0])  # first: the adapter changes nothing yet
         trainer.train()
         head_used = trainer.head_used
         peak = peak_memory() - (0 if has_cuda() else base)
     tokens = [times * batch_of(batch, "packed" in head_used).tokens for batch in batches]
-    return Measured(peak_bytes=peak, base_bytes=base, seconds=seconds, tokens=tokens, head_used=head_used)
+    return Measured(
+        peak_bytes=peak,
+        base_bytes=base,
+        seconds=seconds,
+        tokens=tokens,
+        head_used=head_used,
+        losses=[_finite(loss) for loss in losses],
+        reading=reading,
+    )
+
+
+def read(trainer: Any, rows: Sequence[Example]) -> Reading:
+    """Let the model of `trainer` read a batch that it trains on: all of it, and the frame around the answers alone."""
+    start = shared_start(rows)  # it is computed once, as in training, and so cannot be predicted
+    whole = [[IGNORED] * (start + 1) + row["input_ids"][start + 1 :] for row in rows]
+    around = frame_tokens(rows)
+    frames = []
+    for row in rows:
+        begin = _answer_begins(row)
+        frames.append([token if begin - around <= at < begin else IGNORED for at, token in enumerate(row["input_ids"])])
+    nll, frame = (
+        _finite(trainer.mean_nll([{**row, "labels": labels} for row, labels in zip(rows, chosen, strict=True)]))
+        for chosen in (whole, frames)
+    )
+    tokens = sum(label != IGNORED for labels in whole for label in labels)
+    vocab_size = trainer.model.config.get_text_config().vocab_size
+    return Reading(rows=nll, frame=frame, tokens=tokens, vocab_size=vocab_size)
+
+
+def frame_tokens(rows: Sequence[Example]) -> int:
+    """Return how many tokens before the first answer are the same in all rows; at most MOST_FRAME_TOKENS."""
+    prompts = [row["input_ids"][: _answer_begins(row)] for row in rows]
+    ends = zip(*(reversed(prompt[-MOST_FRAME_TOKENS:]) for prompt in prompts), strict=False)
+    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, ends))
+
+
+def _answer_begins(row: Example) -> int:
+    return next((at for at, label in enumerate(row["labels"]) if label != IGNORED), 0)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _wait_for_device() -> None:
