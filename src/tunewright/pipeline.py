@@ -43,6 +43,7 @@ from tunewright.progress import clock
 from tunewright.recipe.sections import PARTS, CheckSection, Recipe, SftSection
 from tunewright.reuse import Shelf
 from tunewright.stages.check.money import purse_of, training_costs
+from tunewright.stages.check.trials import warm
 
 STOPS_ITSELF = {"sft"}
 """stages that watch the budget themselves and leave a checkpoint; the others are interrupted, and keep their rows"""
@@ -418,6 +419,8 @@ def preflight(recipe: Recipe) -> list[Verdict]:
     last = Planned(len(stages) + 1, "check", own, {}, {}, {}, 0, recipe=recipe)
     artifacts: dict[str, Artifact] = {}
     verdicts = judge_design(recipe)
+    if any(stage.kind == "sft" for stage in stages):
+        warm()  # it imports while the rows are read
     with tempfile.TemporaryDirectory() as folder:
         for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
             context = RunContext(stage=stage.id, quiet=True)

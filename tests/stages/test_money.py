@@ -19,6 +19,7 @@ from tunewright.errors import BudgetSpent, DataError, GateFailed
 from tunewright.models.devices import Device, this_device
 from tunewright.recipe.load import load_recipe
 from tunewright.stages.check.money import check_money, run_trial, usd_per_hour
+from tunewright.stages.check.trials import TooLong, warm
 from tunewright.stages.sft.stage import sft
 
 GENEROUS = "budget={hours: 5, usd: 50, usd_per_hour: 2}"
@@ -58,6 +59,28 @@ def test_a_trial_refuses_what_the_stage_would_refuse(recipe_file):
         path.write_text("\n".join(map(json.dumps, lines)))
         with pytest.raises(DataError, match="tokens"):
             run_trial(rows["data.train"], section, 0, this_device())
+
+
+def test_trials_come_from_one_warm_process_and_a_killed_one_is_replaced(recipe_file):
+    recipe = load_recipe(recipe_file)
+    section = recipe.stages[2][1]
+    with rows_of(recipe) as rows:
+        host = warm()
+        first, second = (run_trial(rows["data.train"], section, 2, this_device()) for _ in range(2))
+        assert warm() is host and first.measured.losses == second.measured.losses
+        assert first.measured.seconds and first.peak_bytes == second.peak_bytes
+        host.end()
+        assert run_trial(rows["data.train"], section, 1, this_device()).measured.losses == first.measured.losses[:1]
+
+
+def test_a_trial_that_takes_too_long_or_dies_is_told(recipe_file):
+    recipe = load_recipe(recipe_file)
+    with rows_of(recipe) as rows:
+        job = {"rows": str(rows["data.train"].path), "section": recipe.stages[2][1].model_dump(mode="json"), "steps": 1}
+        with pytest.raises(TooLong):
+            warm().ask({**job, "limit": 10**12}, most_seconds=0.01)
+        ended = warm().ask(job, most_seconds=120)  # no limit: a bug, told on stderr
+    assert (ended.code, ended.answer) == (3, "") and "limit" in ended.complaint
 
 
 def test_a_price_comes_from_the_recipe_or_from_the_catalogue(recipe_file):

@@ -18,7 +18,7 @@ def drill(folder: Path) -> list[Verdict]:
     from tunewright.recipe.load import load_recipe
     from tunewright.stages.check.drill import check_stack
 
-    return check_stack(load_recipe(folder / "recipe.yaml", ()), folder)
+    return check_stack(load_recipe(folder / "recipe.yaml", ()), folder, known={})
 
 
 def merge(folder: Path) -> list[Verdict]:

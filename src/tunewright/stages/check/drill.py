@@ -49,12 +49,17 @@ Trainers = Callable[[SftSection, int, Path], Any]
 """section, steps, folder -> a trainer on the drill's rows"""
 
 
-def check_stack(recipe: Recipe, root: Path = RUNS) -> list[Verdict]:
+Known = dict[tuple[str, str], list[Verdict]]
+_known: Known = {}  # of this process: its libraries do not change, and so the answer does not
+
+
+def check_stack(recipe: Recipe, root: Path = RUNS, known: Known = _known) -> list[Verdict]:
     """Drill the stack for every `sft` section that differs from those before it in what the drill looks at.
 
     Args:
         recipe: what will be run.
         root: where its run folder will be; only its free space is looked at.
+        known: what earlier drills found.
 
     Raises:
         MissingExtra: torch, transformers, TRL or PEFT is not installed. ModelError: the model is not there.
@@ -65,17 +70,18 @@ def check_stack(recipe: Recipe, root: Path = RUNS) -> list[Verdict]:
         key = (section.model, section.lora) if kind == "sft" else None
         if key is not None and key not in seen:
             seen.add(key)
-            verdicts += drill(tokenizer_folder(str(section.model)), section, root)
+            verdicts += drill(tokenizer_folder(str(section.model)), section, root, known)
     return verdicts
 
 
-def drill(folder: Path, section: SftSection, root: Path = RUNS) -> list[Verdict]:
+def drill(folder: Path, section: SftSection, root: Path = RUNS, known: Known | None = None) -> list[Verdict]:
     """Return the verdicts on one section's stack.
 
     Args:
         folder: has the model's `config.json`.
         section: whose adapters are trained, at small rank.
         root: where checkpoints will lie.
+        known: what earlier drills found, by configuration and section; takes what this one finds.
     """
     from tunewright.models.tiny import write_tiny_twin
     from tunewright.stages.sft.stage import quiet_libraries
@@ -86,7 +92,10 @@ def drill(folder: Path, section: SftSection, root: Path = RUNS) -> list[Verdict]
         out = Path(name)
         try:
             room = checkpoint_room(*room_for(folder, section, root))
-            return [*drill_steps(write_tiny_twin(folder, out / "tiny"), small(section), out), room]
+            known, key = {} if known is None else known, _drilled_alike(folder, section)
+            if key not in known:
+                known[key] = drill_steps(write_tiny_twin(folder, out / "tiny"), small(section), out)
+            return [*known[key], room]
         except ImportError as error:
             raise MissingExtra.of(error, "train") from None
         except ModelError as error:
@@ -95,6 +104,12 @@ def drill(folder: Path, section: SftSection, root: Path = RUNS) -> list[Verdict]
             # The twin has widths that nobody tried before: what breaks on it says nothing of the model itself.
             told = str(error).splitlines()[0] if str(error) else ""
             return [not_drilled(f"the tiny twin does not train: {type(error).__name__}: {told}")]
+
+
+def _drilled_alike(folder: Path, section: SftSection) -> tuple[str, str]:
+    """Return what a drill depends on besides the libraries."""
+    config = (folder / "config.json").read_text(encoding="utf-8")
+    return config, small(section).model_copy(update={"id": "", "model": None, "rows": ""}).model_dump_json()
 
 
 @contextlib.contextmanager

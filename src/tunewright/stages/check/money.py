@@ -6,15 +6,12 @@ reads    a recipe, and the rows that its `sft` sections train on
 makes    verdicts: `fits_memory`, `estimate_holds`, `speed_is_usable`, `fits_budget`, `price_is_known`,
          `first_loss_is_finite`, `model_reads_the_rows`
 
-The trial runs as a process of its own (`stages/sft/trial.py`): one JSON document in, one out.
+The trial runs as a process of its own: `trials.py`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +34,8 @@ from tunewright.gates.money import (
 )
 from tunewright.models.devices import Device, this_device
 from tunewright.recipe.sections import Budget, Recipe, SftSection
+from tunewright.stages.check.trials import TooLong, warm
 
-TRIAL = "tunewright.stages.sft.trial"
 CHECK_STEPS = 2  # one to warm up, one at the longest batch: `tw check` is to be quick
 MOST_STEPS = 3
 MOST_SECONDS = 900.0  # a few steps that take longer are their own answer
@@ -189,27 +186,18 @@ def run_trial(rows: Rows, section: SftSection, steps: int, device: Device) -> Tr
     job = {"rows": str(rows.path), "section": fields, "steps": min(steps, MOST_STEPS), "limit": device.memory_bytes}
     where = f"the trial of {section.id or 'sft'}"
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", TRIAL],
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            timeout=MOST_SECONDS,
-            env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )
-    except subprocess.TimeoutExpired:
+        done = warm().ask(job, MOST_SECONDS)
+    except TooLong:
         raise EnvironmentProblem(
             f"{steps} steps took more than {MOST_SECONDS:.0f} s", where=where, fix="choose a smaller model"
         ) from None
-    answer = (done.stdout.splitlines() or [""])[-1]
-    if done.returncode == 0:
-        return Trial.model_validate_json(answer)
-    if answer.startswith("{") and done.returncode != EXIT_BUG:
-        told = json.loads(answer)
+    if done.code == 0:
+        return Trial.model_validate_json(done.answer)
+    if done.answer.startswith("{") and done.code != EXIT_BUG:
+        told = json.loads(done.answer)
         raise DataError(told["seen"], where=told["where"], expected=told["expected"], fix=told["fix"])
-    last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
     raise EnvironmentProblem(
-        f"ended with {done.returncode}: {last}",
+        f"ended with {done.code}: {done.complaint}",
         where=where,
         fix="the run would end like this too; -9 mostly says that memory ran out",
     )

@@ -1,33 +1,39 @@
 """A few real steps before the many: what a training run takes in memory and time, measured with its own settings.
 
-    python -m tunewright.stages.sft.trial < job.json
+    python -m tunewright.stages.sft.trial < jobs
 
-reads    a JSON document on stdin: the file of rows, the section, how many steps, the bytes that there are
-writes   a `Trial` as the last line on stdout
+reads    a JSON object a line on stdin: the file of rows, the section, how many steps, the bytes that there are
+writes   for each a `Trial`, or an error, as a line on stdout, and a line that says how it ended
 
-It is a process of its own, so that its peak is clean. The steps are the trainer's: a typical batch first, to warm up
-and makes the optimizer's state, then the longest, then the typical one again. Nothing is trained where the estimate
-does not fit. Before them the model reads a batch as it comes: one whose tokenizer or config is another's cannot.
+Each is a process of its own, so that its peak is clean: a fork of this one, which has imported everything and computed
+nothing. Where a device would not survive the fork, this one makes one trial itself and ends.
+
+The steps are the trainer's: a typical batch first, to warm up and to make the optimizer's state, then the longest, then
+the typical one again. Nothing is trained where the estimate does not fit. Before them the model reads a batch as it
+comes: one whose tokenizer or config is another's cannot.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.trial import Measured, Reading, Trial
 from tunewright.chat.render import Renderer
-from tunewright.errors import EXIT_DONE, TunewrightError
-from tunewright.models.devices import peak_memory, resident_memory
+from tunewright.errors import EXIT_BUG, EXIT_DONE, TunewrightError
+from tunewright.models.devices import hold_library_pages, peak_memory, resident_memory
 from tunewright.models.estimate import training_memory
 from tunewright.models.find import model_folder, tokenizer_folder
 from tunewright.models.fitting import nearest_that_fit
@@ -90,6 +96,7 @@ def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
 
     seconds: list[float] = []
     losses: list[float] = []
+    hold_library_pages()  # code that is touched during the steps is no memory of theirs
     base = resident_memory()
     times = section.gradient_accumulation
     examples = [row for batch in batches for row in batch * times]
@@ -157,15 +164,49 @@ def _wait_for_device() -> None:
 
 
 def main() -> int:
-    """Read a job, print a trial; what the user did wrong is one JSON object, and its exit code."""
+    """Read jobs until there are no more. What the user did wrong is one JSON object, and its exit code."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no trial
-    job = json.load(sys.stdin)
+    import_all()
+    forks = _can_fork()
+    for line in sys.stdin:
+        child = os.fork() if forks else 0
+        if not child:
+            code = _answer(json.loads(line), out)
+            if forks:
+                os._exit(code)
+        else:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(f"ended {code}", file=out, flush=True)
+        if not forks:
+            return code
+    return EXIT_DONE
+
+
+def import_all() -> None:
+    """Import what training needs. None of it is garbage, and not to look for garbage saves a sixth of the time."""
+    gc.disable()
+    with suppress(ImportError):  # what is missing is told by the trial that needs it
+        import tunewright.models.load
+        import tunewright.stages.sft.trainer  # noqa: F401
+    gc.freeze()
+    gc.enable()
+
+
+def _can_fork() -> bool:
+    """True where a child may compute: a CUDA device, and macOS's libraries, are lost by a fork."""
+    return sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
+
+
+def _answer(job: dict[str, Any], out: TextIO) -> int:
     try:
         trial = try_steps(Rows(path=Path(job["rows"])), SftSection(**job["section"]), job["steps"], job["limit"])
     except TunewrightError as error:
         print(json.dumps(error.as_json()), file=out, flush=True)
         return error.exit_code
+    except Exception:
+        traceback.print_exc()
+        return EXIT_BUG
     print(trial.model_dump_json(), file=out, flush=True)
     return EXIT_DONE
 

@@ -1,0 +1,122 @@
+"""Trials of training, in processes of their own: a host imports what training needs, once, and forks for each trial.
+
+A trial measures the peak of its process, so it must not be this one, and a process of its own spends more time on
+imports than on its steps. The host is started early (`warm`), so that it imports while the rows are looked at; further
+trials find it warm. It ends with this process.
+
+The host itself is `stages/sft/trial.py`, started by its name: a JSON line in, one out, and one that says how it ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+TRIAL = "tunewright.stages.sft.trial"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended: its exit code (minus a signal), its answer, and the last line that it complained with."""
+
+    code: int
+    answer: str
+    complaint: str
+
+
+class TooLong(Exception):
+    """The trial took longer than it may."""
+
+
+class Host:
+    """The warm process."""
+
+    def __init__(self) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the host
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", TRIAL],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"},
+            start_new_session=True,  # so that it and its trial can be ended together; Ctrl-C is ours to answer
+        )
+
+    @property
+    def alive(self) -> bool:
+        """True while it can be asked."""
+        return self._process.poll() is None
+
+    def ask(self, job: dict[str, Any], most_seconds: float) -> Ended:
+        """Let it make a trial.
+
+        Raises:
+            TooLong: it took more than `most_seconds`, and was ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            self.end()
+
+        timer = threading.Timer(most_seconds, stop)
+        timer.start()
+        answer, code = "", None
+        try:
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(job) + "\n")
+                self._process.stdin.flush()
+            for line in self._process.stdout:
+                if line.startswith(ENDED):
+                    code = int(line.removeprefix(ENDED))
+                    break
+                answer = line.strip()
+        except BaseException:
+            self.end()  # what it answers now would be taken for the answer to the next
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise TooLong
+        return Ended(self._process.wait() if code is None else code, answer, self._complaint())
+
+    def _complaint(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
+
+    def end(self) -> None:
+        """End it and its trial."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+ENDED = "ended "
+_host: Host | None = None
+
+
+def warm() -> Host:
+    """Return the host, started now where there is none."""
+    global _host
+    if _host is None or not _host.alive:
+        if _host is None:
+            atexit.register(_end)
+        _host = Host()
+    return _host
+
+
+def _end() -> None:
+    if _host is not None:
+        _host.end()
