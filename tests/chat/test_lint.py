@@ -131,6 +131,18 @@ ZEPHYR = (
 )
 
 
+@pytest.mark.parametrize(
+    ("calls_tools", "status"), [(False, Status.PASSED), (None, Status.WARNED), (True, Status.FAILED)]
+)
+def test_a_text_that_only_tools_need_counts_where_there_are_tools(tmp_path, calls_tools, status):
+    """Phi 3.5 knows no `<|tool|>`, and a template that writes each role as `<|role|>` would write it."""
+    any_role = ZEPHYR.replace("eos_token", "'<|end|>'")
+    facts = lint_template(read_folder(make_folder(tmp_path, any_role, PHI, "<s>", "<|end|>")))
+    verdict = control_tokens_are_real(facts, calls_tools=calls_tools)
+    assert verdict.status is status, verdict
+    assert ("`<|tool|>`" in verdict.measured and "for tools" in verdict.measured) is (calls_tools is not False)
+
+
 def test_invented_control_tokens_are_named_with_what_the_model_really_uses(tmp_path):
     special = [*LLAMA, "<|reserved_special_token_1|>"]
     folder = make_folder(tmp_path / "x", "{{ bos_token }}" + ZEPHYR, special, "<|begin_of_text|>", "<|eot_id|>")

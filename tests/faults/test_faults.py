@@ -110,6 +110,8 @@ def test_the_sound_project_passes_in_silence(twin):
         ("test-rows-in-train", "check"),
         ("no-weights", "check"),
         ("broken-line", "check"),
+        ("a-weight-missing", "check"),
+        ("tokenizer-of-another-model", "check"),
     ],
 )
 def test_a_planted_fault_is_caught_before_a_step_is_trained(models, twin, tmp_path, name, stage):

@@ -2,11 +2,14 @@
 
 import contextlib
 import json
+import math
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tests.conftest import run
 
 from tunewright.artifacts.context import RunContext
@@ -14,13 +17,15 @@ from tunewright.artifacts.files import read_jsonl
 from tunewright.artifacts.rundir import runs_of
 from tunewright.artifacts.spending import Purse, alarm
 from tunewright.artifacts.verdict import Status
+from tunewright.chat.render import Renderer
 from tunewright.cli.rows_of import rows_of
 from tunewright.errors import BudgetSpent, DataError, GateFailed
 from tunewright.models.devices import Device, this_device
 from tunewright.recipe.load import load_recipe
-from tunewright.stages.check.money import check_money, run_trial, usd_per_hour
+from tunewright.stages.check.money import check_money, first_steps, run_trial, usd_per_hour
 from tunewright.stages.check.trials import TooLong, warm
-from tunewright.stages.sft.stage import sft
+from tunewright.stages.sft.stage import plan_training, sft
+from tunewright.stages.sft.trial import MOST_FRAME_TOKENS, frame_tokens, measure
 
 GENEROUS = "budget={hours: 5, usd: 50, usd_per_hour: 2}"
 
@@ -36,7 +41,10 @@ def test_a_recipe_that_fits_passes_every_gate_after_two_real_steps(recipe_file):
     # how fast this machine is, and what a model of two layers leaves in its heap, is not what is tested
     assert found.pop("speed_is_usable") is not Status.FAILED
     assert found.pop("estimate_holds") is not Status.FAILED
-    assert found == dict.fromkeys(("fits_memory", "price_is_known", "fits_budget"), Status.PASSED)
+    assert found.pop("model_reads_the_rows") is Status.WARNED  # nothing in the toy was ever trained: it guesses
+    assert found == dict.fromkeys(
+        ("fits_memory", "first_loss_is_finite", "price_is_known", "fits_budget"), Status.PASSED
+    )
 
 
 def test_what_is_too_big_for_the_device_fails_with_settings_that_fit_and_takes_no_step(recipe_file):
@@ -47,6 +55,49 @@ def test_what_is_too_big_for_the_device_fails_with_settings_that_fit_and_takes_n
         (verdict,) = check_money(recipe, rows, device=small)
     assert (verdict.name, verdict.status) == ("fits_memory", Status.FAILED)
     assert "batch_size: " in verdict.remedy
+
+
+def tried(recipe, model):
+    """One step of the recipe's training in this process, with another model."""
+    section = recipe.stages[2][1].model_copy(update={"model": str(model)})
+    with rows_of(recipe) as rows:
+        plan = plan_training(rows[section.rows], section, Renderer.from_folder(model))
+        return measure([plan.examples[: section.batch_size]], section)
+
+
+def test_a_weight_that_is_no_number_is_seen_in_the_first_step(recipe_file, toy_model, tmp_path):
+    model = shutil.copytree(toy_model, tmp_path / "model", copy_function=shutil.copy)
+    recipe = load_recipe(recipe_file)
+    assert tried(recipe, model).losses[0] > 0
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    measured = tried(recipe, model)
+    assert measured.losses == [None] and measured.reading.rows is None
+    assert [(verdict.name, verdict.status) for verdict in first_steps(measured)] == [
+        ("first_loss_is_finite", Status.FAILED)
+    ]
+
+
+def test_a_real_model_reads_rows_and_with_shuffled_embeddings_it_does_not(recipe_file, smollm2_folder, tmp_path):
+    recipe = load_recipe(recipe_file)
+    sound = tried(recipe, smollm2_folder)
+    assert sound.reading.rows < 0.6 * math.log(49_152) and first_steps(sound)[1].status is Status.PASSED
+    model = shutil.copytree(smollm2_folder, tmp_path / "model", copy_function=shutil.copy)
+    tensors = load_file(model / "model.safetensors")
+    rows = tensors["model.embed_tokens.weight"]
+    rows[20:] = rows[20:].flip(0)
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    shuffled = tried(recipe, model)
+    assert first_steps(shuffled)[1].status is Status.FAILED, shuffled.reading
+    assert shuffled.losses[0] > sound.losses[0]
+
+
+def test_the_frame_is_what_all_prompts_end_with():
+    rows = [{"input_ids": [1, at, 7, 8, 5, 6], "labels": [-100] * 4 + [5, 6]} for at in (2, 3)]
+    assert frame_tokens(rows) == 2
+    long = {"input_ids": list(range(30)), "labels": [-100] * 29 + [29]}
+    assert frame_tokens([long]) == MOST_FRAME_TOKENS
 
 
 def test_a_trial_refuses_what_the_stage_would_refuse(recipe_file):

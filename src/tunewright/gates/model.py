@@ -110,7 +110,7 @@ def model_reads_the_rows(reading: Reading) -> Verdict:
         f"both {WORSE_THAN_A_GUESS_NATS:g} above it is no model of this text",
         remedy="tokenizer.json, config.json and the weights are not of one model: get all three from one place and one "
         "revision"
-        + ("" if neither else "; if they are, these rows are of a language or form that the model has never met"),
+        + ("" if neither else "; if they are, it was never trained, or never met the language of these rows"),
         warn=not neither,
     )
 

@@ -46,8 +46,9 @@ def load_model(folder: Path, precision: Precision, adapter: Path | None = None) 
     keep_freed_memory()
     model, missing, _ = _read(folder, dtype=precision)
     if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise ModelError(
-            f"{len(missing)} tensors are not in the files: {', '.join(sorted(missing)[:NAMED])}", where=str(folder),
+            f"the files lack {', '.join(sorted(missing)[:NAMED])}{more}", where=str(folder),
             expected="every weight that config.json speaks of; the library would fill these with chance", fix=GET_AGAIN,
         )  # fmt: skip
     if adapter is not None:

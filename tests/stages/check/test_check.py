@@ -6,7 +6,9 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tests.conftest import run
+from tokenizers import Tokenizer
 
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.files import write_jsonl
@@ -16,6 +18,7 @@ from tunewright.pipeline import preflight
 from tunewright.planning import plan
 from tunewright.recipe.load import load_recipe
 from tunewright.stages.check.stage import check, check_format, trainings
+from tunewright.stages.check.template import judge_template
 
 
 @pytest.fixture
@@ -105,6 +108,35 @@ def test_a_planted_fault_of_the_template_fails(checked_recipe, toy_model, tmp_pa
     checked_recipe.write_text(checked_recipe.read_text().replace(str(toy_model), str(broken)))
     verdicts = look(checked_recipe)
     assert verdicts[gate].status is Status.FAILED, verdicts
+
+
+def test_a_weight_that_is_missing_fails_before_anything_is_loaded(checked_recipe, toy_model, tmp_path):
+    broken = shutil.copytree(toy_model, tmp_path / "broken", copy_function=shutil.copy)
+    assert look(checked_recipe)["weights_are_whole"].status is Status.PASSED
+    tensors = load_file(broken / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    checked_recipe.write_text(checked_recipe.read_text().replace(str(toy_model), str(broken)))
+    verdict = look(checked_recipe)["weights_are_whole"]
+    assert verdict.status is Status.FAILED and "model.norm.weight" in verdict.measured
+
+
+def test_tokens_without_a_row_fail_if_they_may_be_written(checked_recipe, toy_model, tmp_path):
+    def smaller(by):
+        text = config.replace('"vocab_size": 49152', f'"vocab_size": {49152 - by}')
+        (broken / "config.json").write_text(text)
+        return judge_template(broken, {})
+
+    broken = shutil.copytree(toy_model, tmp_path / "broken", copy_function=shutil.copy)
+    config = (broken / "config.json").read_text()
+    assert {verdict.status for verdict in smaller(0)} == {Status.PASSED}
+    by_name = {verdict.name: verdict for verdict in smaller(4)}
+    assert by_name["tokens_have_embeddings"].status is Status.FAILED
+    assert "4 tokens" in by_name["tokens_have_embeddings"].measured
+    tokenizer = Tokenizer.from_file(str(broken / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<image_soft_token>"])
+    tokenizer.save(str(broken / "tokenizer.json"))
+    assert {verdict.status for verdict in smaller(0)} == {Status.PASSED}  # as Gemma 3 1B has one
 
 
 def test_rows_that_are_too_long_fail_where_they_would_stop_the_run(checked_recipe):
