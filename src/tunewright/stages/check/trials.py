@@ -88,6 +88,7 @@ class Host:
         finally:
             timer.cancel()
         if late.is_set():
+            self._process.wait()
             raise TooLong
         return Ended(self._process.wait() if code is None else code, answer, self._complaint())
 
