@@ -124,6 +124,14 @@ def test_a_planted_fault_is_caught_before_a_step_is_trained(models, twin, tmp_pa
     assert found.measured and found.remedy
 
 
+def test_a_warning_before_training_is_told_beside_the_gate_that_stopped_later():
+    told = Told([said("first", "WARNED", "check"), said("second", "FAILED", "compare")], steps=40)
+    found = judged(BY_NAME["broken-line"], told, Told(steps=40))
+    assert (found.gate, found.told) == ("second", "first WARNED at check") and found.before_training
+    late = judged(BY_NAME["broken-line"], Told([said("second", "FAILED", "compare")], steps=40), Told(steps=40))
+    assert late.caught and not late.before_training
+
+
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -133,7 +141,15 @@ def test_text_and_page_say_first_what_is_not_caught():
         judged(BY_NAME["mojibake"], Told([], steps=40), Told(steps=40)),
     )
     bench = Bench(found, (Alarm("clean: code", "g", "check", "3 of 4"),), 30, 12.0)
-    assert "1 of 2 faults caught, 1 before the first training step; 0 have no effect here; 1 false" in as_text(bench)
+    assert (
+        "1 of 2 faults caught, 1 before the first training step, 1 of these stop it; 0 have no effect here; 1 false"
+        in as_text(bench)
+    )
     page = as_page(bench, "2 cores")
     assert page.index("`mojibake`: questions were decoded") < page.index("**broken-line**")
     assert "- clean: code: `g` at check: 3 of 4" in page
+
+
+def test_the_page_in_the_docs_names_every_fault():
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    assert [name for name in BY_NAME if f"| **{name}**:" not in page] == []

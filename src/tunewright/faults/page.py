@@ -31,9 +31,11 @@ def totals(bench: Bench) -> str:
     caught = [found for found in bench.faults if found.caught]
     unharmed = sum(found.status == NO_EFFECT for found in bench.faults)
     early = sum(found.before_training for found in caught)
+    stopped = sum(found.before_training and found.status != "WARNED" and not found.told for found in caught)
     silent = sum(found.trl == "silent" for found in bench.faults)
     return (
-        f"{len(caught)} of {len(bench.faults)} faults caught, {early} before the first training step; "
+        f"{len(caught)} of {len(bench.faults)} faults caught, {early} before the first training step, "
+        f"{stopped} of these stop it; "
         f"{unharmed} have no effect here; "
         f"{len(bench.alarms)} false alarms on {bench.clean} sound projects; TRL alone is silent about {silent}; "
         f"{bench.seconds:.0f} s"
@@ -101,6 +103,7 @@ def _group(group: str, found: Sequence[Found]) -> str:
 
 def _line(found: Found) -> str:
     by = f"`{found.gate}` {found.status}: {_short(found.measured)}" if found.caught else _by(found)
+    by += f"; told before by {found.told}" if found.told else ""
     trl = found.trl + (f": {_short(found.trl_said)}" if found.trl_said else "")
     cells = (f"**{found.name}**: {found.what}", by, found.stage or "", f"{found.seconds:.1f}", found.steps_saved, trl)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
