@@ -115,7 +115,7 @@ def model_reads_the_rows(reading: Reading) -> Verdict:
 
 
 def _nats(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.2f} nats"
+    return "no number" if value is None else f"{value:.2f} nats"
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -131,7 +131,7 @@ def read(trainer: Any, rows: Sequence[Example]) -> Reading:
     )
     tokens = sum(label != IGNORED for labels in whole for label in labels)
     vocab_size = trainer.model.config.get_text_config().vocab_size
-    return Reading(rows=nll, frame=frame, tokens=tokens, vocab_size=vocab_size)
+    return Reading(rows=nll, frame=frame if around else None, tokens=tokens, vocab_size=vocab_size)
 
 
 def frame_tokens(rows: Sequence[Example]) -> int:
