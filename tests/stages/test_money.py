@@ -95,7 +95,10 @@ def test_a_real_model_reads_rows_and_with_shuffled_embeddings_it_does_not(recipe
 
 def test_the_frame_is_what_all_prompts_end_with():
     rows = [{"input_ids": [1, at, 7, 8, 5, 6], "labels": [-100] * 4 + [5, 6]} for at in (2, 3)]
-    assert frame_tokens(rows) == 2
+    assert frame_tokens(rows) == 1  # 8, but not 7: where a question ends is not the template's
+    assert (
+        frame_tokens([{**row, "input_ids": [1, row["input_ids"][1], 9 + row["input_ids"][1], 8]} for row in rows]) == 1
+    )
     long = {"input_ids": list(range(30)), "labels": [-100] * 29 + [29]}
     assert frame_tokens([long]) == MOST_FRAME_TOKENS
 

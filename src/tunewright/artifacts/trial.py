@@ -35,14 +35,14 @@ class Planned(BaseModel):
 
 
 class Reading(BaseModel):
-    """How well the model as it comes reads rows: mean -log p in nats, before anything is trained; None for NaN."""
+    """How well the model as it comes reads rows: mean -log p in nats, untrained; None for no number."""
 
     model_config = ConfigDict(frozen=True)
 
     rows: float | None
     """of all tokens of a few rows, but for what they all begin with"""
     frame: float | None
-    """of what the template writes between a question and its answer"""
+    """of what the template writes between a question and its answer; None too where it writes nothing there"""
     tokens: int
     vocab_size: int
     """rows of the head: a uniform guess has ln of it"""

@@ -36,7 +36,7 @@ from tunewright.stages.check.parity import judge_parity
 from tunewright.stages.check.template import EMBEDDINGS, calls_tools, judge_template
 from tunewright.stages.check.weights import judge_weights
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 def check(
@@ -87,12 +87,13 @@ class Training:
 
 
 def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]) -> list[Verdict]:
-    """Return the verdicts on template, labels and parity of every training of the recipe.
+    """Return the verdicts on template, weights, labels and parity of every training of the recipe.
 
     Raises: as `check`.
     """
     verdicts = list[Verdict]()
     entries = measured["format"] = list[dict[str, Any]]()
+    trains = any(kind == "sft" for kind, _ in recipe.stages)
     for training in trainings(recipe):
         folder = tokenizer_folder(training.model)
         entry: dict[str, Any] = {"model": training.model}
@@ -103,7 +104,8 @@ def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]
         )
         verdicts += of_template
         try:
-            verdicts.append(judge_weights(folder, entry))
+            if trains:  # who only asks a server need not be able to load the model here
+                verdicts.append(judge_weights(folder, entry))
             verdicts += _judge_rows(training, folder, rows, section, entry)
         except ModelError:  # what the template cannot do has been said
             if not any(verdict.stops for verdict in of_template):

@@ -107,7 +107,7 @@ def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
         trainer = make_trainer(model, tokenizer, examples, section, len(batches), Path(out), precision)
         trainer.add_callback(Clock())
         trainer.args.save_strategy = "no"
-        reading = read(trainer, batches[0])  # first: the adapter changes nothing yet
+        reading = read(trainer, [row for batch in batches[:2] for row in batch])  # the adapter changes nothing yet
         trainer.train()
         head_used = trainer.head_used
         peak = peak_memory() - (0 if has_cuda() else base)
@@ -124,7 +124,7 @@ def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
 
 
 def read(trainer: Any, rows: Sequence[Example]) -> Reading:
-    """Let the model of `trainer` read a batch that it trains on: all of it, and the frame around the answers alone."""
+    """Let the model of `trainer` read rows that it trains on: all of them, and the frame around the answers alone."""
     start = shared_start(rows)  # it is computed once, as in training, and so cannot be predicted
     whole = [[IGNORED] * (start + 1) + row["input_ids"][start + 1 :] for row in rows]
     around = frame_tokens(rows)
@@ -138,14 +138,19 @@ def read(trainer: Any, rows: Sequence[Example]) -> Reading:
     )
     tokens = sum(label != IGNORED for labels in whole for label in labels)
     vocab_size = trainer.model.config.get_text_config().vocab_size
-    return Reading(rows=nll, frame=frame, tokens=tokens, vocab_size=vocab_size)
+    return Reading(rows=nll, frame=frame if around else None, tokens=tokens, vocab_size=vocab_size)
 
 
 def frame_tokens(rows: Sequence[Example]) -> int:
-    """Return how many tokens before the first answer are the same in all rows; at most MOST_FRAME_TOKENS."""
+    """Return how many tokens before the first answer the template alone decides; at most MOST_FRAME_TOKENS.
+
+    They are the same in all rows. The first such one says that the question is over, which no template can know; it
+    counts only where there is no other.
+    """
     prompts = [row["input_ids"][: _answer_begins(row)] for row in rows]
-    ends = zip(*(reversed(prompt[-MOST_FRAME_TOKENS:]) for prompt in prompts), strict=False)
-    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, ends))
+    ends = zip(*(reversed(prompt[-MOST_FRAME_TOKENS - 1 :]) for prompt in prompts), strict=False)
+    same = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, ends))
+    return max(same - 1, min(same, 1))
 
 
 def _answer_begins(row: Example) -> int:
