@@ -89,7 +89,7 @@ def test_a_real_model_reads_rows_and_with_shuffled_embeddings_it_does_not(recipe
     rows[20:] = rows[20:].flip(0)
     save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
     shuffled = tried(recipe, model)
-    assert first_steps(shuffled)[1].status is Status.FAILED, shuffled.reading
+    assert first_steps(shuffled)[1].status is not Status.PASSED, shuffled.reading
     assert shuffled.losses[0] > sound.losses[0]
 
 
