@@ -155,7 +155,7 @@ def short_stages() -> Stages:
     """Return data → evaluate → sft → evaluate → compare without a demand: enough to meet every gate."""
     stages = training_stages()
     for item in stages:
-        item.get("evaluate", {}).update(limit=12, max_new_tokens=32)
+        item.get("evaluate", {}).update(limit=12, max_new_tokens=128)
         item.get("sft", {}).update(steps=6, learning_rate=0.005)
         item.get("compare", {}).pop("require", None)
     return stages
