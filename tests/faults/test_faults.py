@@ -153,3 +153,4 @@ def test_text_and_page_say_first_what_is_not_caught():
 def test_the_page_in_the_docs_names_every_fault():
     page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
     assert [name for name in BY_NAME if f"| **{name}**:" not in page] == []
+    assert "/tw-faults-" not in page

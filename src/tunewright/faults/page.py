@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
@@ -13,6 +14,7 @@ from tunewright.faults.groups import FAULTS
 
 OTHERS = ("axolotl", "LLaMA-Factory", "unsloth")
 _SHOWN = 130
+_PLACE = re.compile(r"/\S*?/tw-faults-[^/\s]+/[^/\s]+/project")
 
 
 def as_text(bench: Bench) -> str:
@@ -110,7 +112,7 @@ def _line(found: Found) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = _PLACE.sub("PROJECT", " ".join(text.split()))
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
