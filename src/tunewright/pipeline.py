@@ -37,7 +37,7 @@ from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, li
 from tunewright.artifacts.spending import alarm
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError
-from tunewright.gates.design import judge_design
+from tunewright.gates.design import judge_design, judge_sizes, num_asked
 from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
 from tunewright.recipe.sections import PARTS, CheckSection, Recipe, SftSection
@@ -261,7 +261,7 @@ class _Runner:
         with counted(folder, attempt) as seconds:
             try:
                 artifacts = self.artifacts()
-                context.require(*self._costs(stage, artifacts, folder))
+                context.require(*self._sizes(stage, artifacts), *self._costs(stage, artifacts, folder))
                 with alarm(None if stage.kind in STOPS_ITSELF else purse):
                     artifact = call_stage(stage, artifacts, folder, context)
             finally:
@@ -276,6 +276,10 @@ class _Runner:
     def spent_hours(self) -> float:
         """Return the working time of this run so far, earlier attempts included."""
         return sum(entry["seconds"] or 0.0 for entry in self.state["stages"]) / 3600
+
+    def _sizes(self, stage: Planned, artifacts: dict[str, Artifact]) -> list[Verdict]:
+        """Hold the rows that comparisons will have against what they must show, before a training."""
+        return judge_sizes(self.recipe, _num_asked(self.recipe, artifacts)) if stage.kind == "sft" else []
 
     def _costs(self, stage: Planned, artifacts: dict[str, Artifact], folder: Path) -> list[Verdict]:
         """Hold the training that comes next against what is left of the budget; a trial of a few steps says how long.
@@ -406,10 +410,21 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
     return artifact.part(part) if part else artifact
 
 
-def preflight(recipe: Recipe) -> list[Verdict]:
+def _num_asked(recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, int]:
+    """Return how many rows each evaluation asks, as far as they are made."""
+    sections = [section for kind, section in recipe.stages if kind == "evaluate"]
+    refs = {one.rows for one in sections if one.rows is not None and one.rows.partition(".")[0] in artifacts}
+    return num_asked(recipe, {ref: _resolve(ref, artifacts).count() for ref in refs})
+
+
+def preflight(recipe: Recipe, verdicts: list[Verdict] | None = None) -> list[Verdict]:
     """Check what can be checked without training: design, the rows of every `data` stage, all that a `check` looks at.
 
     The check has the section of the recipe where there is one, and sees the rows.
+
+    Args:
+        recipe: resolved.
+        verdicts: takes them as they come, for who wants those before an error.
 
     Raises:
         ModelError, DataError: as the stages themselves would, before anything is spent.
@@ -418,18 +433,30 @@ def preflight(recipe: Recipe) -> list[Verdict]:
     own = next((stage.section for stage in stages if stage.kind == "check"), CheckSection(id="check"))
     last = Planned(len(stages) + 1, "check", own, {}, {}, {}, 0, recipe=recipe)
     artifacts: dict[str, Artifact] = {}
-    verdicts = judge_design(recipe)
+    verdicts = [] if verdicts is None else verdicts
+    verdicts += judge_design(recipe)
     if any(stage.kind == "sft" for stage in stages):
         warm()  # it imports while the rows are read
     with tempfile.TemporaryDirectory() as folder:
         for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
             context = RunContext(stage=stage.id, quiet=True)
-            artifacts[stage.id] = call_stage(stage, artifacts, Path(folder) / stage.folder_name, context)
+            if stage is last:
+                sizes = judge_sizes(recipe, _num_asked(recipe, artifacts))
+                names = {verdict.name for verdict in sizes}  # the design knew limits at most
+                verdicts[:] = [*(verdict for verdict in verdicts if verdict.name not in names), *sizes]
+            try:
+                artifacts[stage.id] = call_stage(stage, artifacts, Path(folder) / stage.folder_name, context)
+            finally:
+                _add(context.verdicts, verdicts, also_known=stage.kind == "data")
             if stage.kind == "data" and any(verdict.stops for verdict in context.verdicts):
                 artifacts.clear()  # rows that a gate refuses are not trained on, not even to see how fast
-            known = {verdict.name for verdict in verdicts}  # of all rows; a check looks at the first of them
-            verdicts += [verdict for verdict in context.verdicts if verdict.name not in known or stage.kind == "data"]
     return verdicts
+
+
+def _add(found: Sequence[Verdict], verdicts: list[Verdict], *, also_known: bool = False) -> None:
+    """Add verdicts of gates that have not spoken: of all rows first; a check looks at the first of them."""
+    known = {verdict.name for verdict in verdicts}
+    verdicts += [verdict for verdict in found if also_known or verdict.name not in known]
 
 
 def as_json(run: RunFolder) -> dict[str, Any]:

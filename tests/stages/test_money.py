@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -135,6 +136,38 @@ def test_a_trial_that_takes_too_long_or_dies_is_told(recipe_file):
             warm().ask({**job, "limit": 10**12}, most_seconds=0.01)
         ended = warm().ask(job, most_seconds=120)  # no limit: a bug, told on stderr
     assert (ended.code, ended.answer) == (3, "") and "limit" in ended.complaint
+
+
+def test_neither_host_nor_trial_outlives_a_check_that_is_killed(recipe_file, tmp_path):
+    code = (
+        "import os, time\n"
+        "from tunewright.stages.check.trials import warm\n"
+        "host = warm()\n"
+        "print(host._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    check = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    host = int(check.stdout.readline())
+    check.kill()
+    check.wait()
+    deadline = time.monotonic() + 30
+    while _lives(host) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _lives(host)
+
+
+def _lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_target_that_is_no_module_is_refused_with_what_there_is(recipe_file):
+    recipe = load_recipe(recipe_file, ["sft.lora.targets=[q_prj]"])
+    with rows_of(recipe) as rows, pytest.raises(DataError, match="no module `q_prj`") as caught:
+        run_trial(rows["data.train"], recipe.stages[2][1], 2, this_device())
+    assert "q_proj" in caught.value.expected and caught.value.fix == "did you mean q_proj?"
 
 
 def test_a_price_comes_from_the_recipe_or_from_the_catalogue(recipe_file):

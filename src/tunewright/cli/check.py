@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tunewright.artifacts.verdict import Status, Verdict
-from tunewright.errors import EXIT_GATE
+from tunewright.errors import EXIT_GATE, TunewrightError
 from tunewright.gates.design import judge_design
 from tunewright.recipe.links import reference_fields
 from tunewright.recipe.load import load_recipe
@@ -28,19 +28,26 @@ def check(
 ) -> None:
     """Find what is wrong with a recipe: all its mistakes at once, each with its place and what was meant."""
     loaded = load_recipe(recipe, set_ or ())
-    verdicts = judge_design(loaded) if static else _preflight(loaded)
+    verdicts = judge_design(loaded) if static else list[Verdict]()
+    try:
+        if not static:
+            _preflight(loaded, verdicts)
+    except TunewrightError:
+        if not json_output:
+            print("\n".join(_in_short(verdicts)))
+        raise
     if json_output:
         print(json.dumps(_as_json(loaded, verdicts), ensure_ascii=False, indent=2))
     else:
-        print("\n".join([*plan_lines(loaded), *(_in_short(verdicts) if static else verdict_lines(verdicts))]))
+        print("\n".join([*plan_lines(loaded), *_in_short(verdicts)]))
     if any(verdict.stops for verdict in verdicts):
         raise typer.Exit(EXIT_GATE)
 
 
-def _preflight(recipe: Recipe) -> list[Verdict]:
+def _preflight(recipe: Recipe, verdicts: list[Verdict]) -> None:
     from tunewright.pipeline import preflight  # looks at models and rows: --static must not pay for its imports
 
-    return list(preflight(recipe))
+    preflight(recipe, verdicts)
 
 
 # ── the plan ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -43,7 +43,7 @@ def _cells(item: Item) -> list[str]:
 
 
 def _is_ready(items: list[Item]) -> bool:
-    return all(item.state is State.DONE for item in items)
+    return all(item.state in (State.DONE, State.NOT_NEEDED) for item in items)
 
 
 def _closing(items: list[Item]) -> str:

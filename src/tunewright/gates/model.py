@@ -81,7 +81,7 @@ def first_loss_is_finite(losses: Sequence[float | None]) -> Verdict:
     return judge(
         "first_loss_is_finite",
         None not in losses,
-        measured=f"losses of {len(losses)} steps: "
+        measured=f"losses of {len(losses)} steps, in nats a trained token: "
         + ", ".join("not finite" if loss is None else f"{loss:.3g}" for loss in losses),
         bound="all finite",
         remedy="the model gives no number before anything is trained: a weight is NaN or infinite, so get the model "

@@ -372,6 +372,13 @@ def _two_sides(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
             expected="two different `evaluate` stages",
             example=EXAMPLES["compare"],
         )
+    beside = draft.raw.get("beside")
+    for other in (baseline, *(beside if isinstance(beside, list) else [])):
+        yield from _same_questions(draft, recipe, other, candidate)
+
+
+def _same_questions(draft: Draft, recipe: Draftings, baseline: Any, candidate: Any) -> Iterator[RecipeProblem]:
+    """Both sides are scored by one suite, and answer the same rows."""
     suites = [_suite(name, recipe.above(draft)) for name in (baseline, candidate)]
     if None not in suites and suites[0] != suites[1]:
         yield recipe.problem(
@@ -381,7 +388,7 @@ def _two_sides(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
             expected="two stages with the same suite",
         )
     limits = [_limit(name, recipe.above(draft)) for name in (baseline, candidate)]
-    if limits[0] != limits[1]:
+    if None not in limits and limits[0] != limits[1]:
         yield recipe.problem(
             draft,
             ("candidate",),
@@ -390,10 +397,12 @@ def _two_sides(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
         )
 
 
-def _limit(name: Any, among: list[Draft]) -> str:
-    """Return what the `evaluate` stage called `name` answers, in words."""
+def _limit(name: Any, among: list[Draft]) -> str | None:
+    """Return what the `evaluate` stage called `name` answers, in words; None where that is a matter of another rule."""
     stage = next((stage for stage in among if stage.id == name and stage.kind == "evaluate"), None)
-    limit = stage.raw.get("limit") if stage else None
+    if stage is None:
+        return None
+    limit = stage.raw.get("limit")
     return "all rows" if limit is None else f"the first {limit} rows"
 
 

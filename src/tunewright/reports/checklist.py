@@ -37,6 +37,7 @@ class State(StrEnum):
     DONE = "done"
     NOT_DONE = "not done"
     NOT_SHOWN = "not shown"
+    NOT_NEEDED = "not needed"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Item:
     @property
     def sign(self) -> str:
         """A sign for the state: never told by colour alone."""
-        return {State.DONE: "✓", State.NOT_DONE: "✕", State.NOT_SHOWN: "?"}[self.state]
+        return {State.DONE: "✓", State.NOT_DONE: "✕", State.NOT_SHOWN: "?", State.NOT_NEEDED: "–"}[self.state]
 
     def as_json(self) -> dict[str, str]:
         """Return the item as plain values."""
@@ -77,13 +78,13 @@ Finding = tuple[State, str, str]
 # ── what gates have judged ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _by_gates(*names: str, otherwise: str) -> Callable[[Story], Finding]:
+def _by_gates(*names: str, otherwise: str, state: State = State.NOT_SHOWN) -> Callable[[Story], Finding]:
     """Return a look at the verdicts of these gates: not done where one failed, allowed or not."""
 
     def look(story: Story) -> Finding:
         found = [judged for judged in story.judged if judged.verdict.name in names]
         if not found:
-            return State.NOT_SHOWN, otherwise, ""
+            return state, otherwise, ""
         bad = [judged for judged in found if judged.verdict.status is Status.FAILED]
         told = "; ".join(f"{one.verdict.name} ({one.stage}): {one.verdict.measured}" for one in bad or found)
         return State.NOT_DONE if bad else State.DONE, told, _record_of(story, (bad or found)[0])
@@ -283,7 +284,12 @@ ITEMS: Sequence[tuple[str, Callable[[Story], Finding]]] = (
     ),
     (
         "merged equals adapter",
-        _by_gates("merge_took_effect", "merge_drift", otherwise="no `export` stage of this run merged anything"),
+        _by_gates(
+            "merge_took_effect",
+            "merge_drift",
+            otherwise="this run merged nothing: the adapter is served as it was scored",
+            state=State.NOT_NEEDED,
+        ),
     ),
 )
 """name -> how it is looked at"""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tunewright.artifacts.dataset import ChatRow
+from tunewright.artifacts.provenance import redact
 from tunewright.errors import TunewrightError, UserError
 from tunewright.suites.protocol import Scored, Scorer
 
@@ -56,7 +57,11 @@ class OwnScorer:
         except TunewrightError:
             raise
         except Exception as error:  # whatever a stranger's code may raise
-            told = f"its scorer fails: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": ")
+            told = (
+                f"its scorer fails: {type(error).__name__}: {redact(next(iter(str(error).splitlines()), ''))}".rstrip(
+                    ": "
+                )
+            )
             at = traceback.extract_tb(error.__traceback__)[-1]
             raise UserError(f"{told} ({at.filename}:{at.lineno})", where=place, fix=FIX) from error
 

@@ -151,6 +151,38 @@ def test_a_suite_of_another_task_and_answers_without_room_fail(checked_recipe):
     assert verdicts["references_fit"].status is Status.FAILED and "40 of 40" in verdicts["references_fit"].measured
 
 
+def test_every_way_of_scoring_and_every_source_is_looked_at(checked_recipe):
+    text = checked_recipe.read_text()
+    other = "  - evaluate: {id: b, suite: keywords, options: {all: [%s]}, rows: data.test}\n"
+    checked_recipe.write_text(text + other % "is" + (other % "Gobbledygook").replace("id: b", "id: c"))
+    verdicts = [one for one in references_of(checked_recipe) if one.name == "references_are_right"]
+    assert [str(one.status) for one in verdicts] == ["PASSED", "PASSED", "FAILED"]
+    rows = [json.loads(line) for line in (checked_recipe.parent / "rows.jsonl").read_text().splitlines()]
+    question, answer = rows[0]["messages"]
+    long = [{"id": f"{n}", "messages": [question, {**answer, "content": f"{n} so " * 10}]} for n in range(120)]
+    write_jsonl(checked_recipe.parent / "more.jsonl", long)
+    both = "sources: [{type: jsonl, path: rows.jsonl}, {type: jsonl, path: more.jsonl}]"
+    checked_recipe.write_text(text.replace("sources: [{type: jsonl, path: rows.jsonl}]", both))
+    assert "FAILED" in {str(one.status) for one in references_of(checked_recipe) if one.name == "references_fit"}
+
+
+def test_the_evaluations_of_two_trainings_on_the_same_rows_are_all_looked_at(checked_recipe):
+    text = checked_recipe.read_text()
+    checked_recipe.write_text(
+        text + "  - sft: {id: second, rows: data.train, steps: 2}\n"
+        "  - evaluate: {id: late, model: second, suite: exact-match, rows: data.test, max_new_tokens: 1}\n"
+    )
+    (training,) = trainings(load_recipe(checked_recipe))
+    assert {one.id for one in training.evaluations} == {"before", "after", "late"}
+    fits = [one for one in references_of(checked_recipe) if one.name == "references_fit"]
+    assert [str(one.status) for one in fits] == ["PASSED", "FAILED"]
+
+
+def references_of(recipe_file):
+    recipe = load_recipe(recipe_file)
+    return [one for one in check_format(recipe, section_of(recipe), {}) if one.name.startswith("references_")]
+
+
 def test_an_evaluation_that_renders_otherwise_warns(checked_recipe):
     verdicts = look(checked_recipe, "after.system=Answer like a pirate.")
     assert verdicts["renders_alike"].status is Status.WARNED

@@ -7,6 +7,7 @@ them apart in a moment.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,15 @@ def judge_references(
     Raises:
         UserError: a suite is wrong, or fails on a reference.
     """
-    answered = [row for row in rows if _says_something(row)][:SCORED]
+    answered = [row for row in rows if _says_something(row)]
+    answered = answered[:: max(1, len(answered) // SCORED)][:SCORED]  # of all sources
     entries = measured.setdefault("references", list[dict[str, Any]]())
     verdicts, seen = list[Verdict](), set[str]()
     for section in evaluations:
         suite = find_suite(section.suite, section.options)
         limit = section.max_new_tokens or suite.max_new_tokens
-        key = f"{section.suite} {sorted(section.options)} {limit}"
+        how = [section.suite, section.options, section.template_kwargs, limit]
+        key = json.dumps(how, sort_keys=True, default=str)
         if not answered or key in seen or not _can_be_scored(suite):
             continue
         seen.add(key)

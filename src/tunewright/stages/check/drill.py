@@ -34,6 +34,7 @@ from tunewright.gates.stack import (
     weight_one_is_stock,
 )
 from tunewright.models.find import tokenizer_folder
+from tunewright.progress import task
 from tunewright.recipe.sections import EntropyConfig, Recipe, SftSection
 
 ROWS_A_STEP = 4
@@ -94,7 +95,9 @@ def drill(folder: Path, section: SftSection, root: Path = RUNS, known: Known | N
             room = checkpoint_room(*room_for(folder, section, root))
             known, key = {} if known is None else known, _drilled_alike(folder, section)
             if key not in known:
-                known[key] = drill_steps(write_tiny_twin(folder, out / "tiny"), small(section), out)
+                with task("drilling the installed libraries", 1) as bar:
+                    known[key] = drill_steps(write_tiny_twin(folder, out / "tiny"), small(section), out)
+                    bar.advance()
             return [*known[key], room]
         except ImportError as error:
             raise MissingExtra.of(error, "train") from None

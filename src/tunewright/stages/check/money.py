@@ -33,6 +33,7 @@ from tunewright.gates.money import (
     speed_is_usable,
 )
 from tunewright.models.devices import Device, this_device
+from tunewright.progress import task
 from tunewright.recipe.sections import Budget, Recipe, SftSection
 from tunewright.stages.check.trials import TooLong, warm
 
@@ -186,7 +187,9 @@ def run_trial(rows: Rows, section: SftSection, steps: int, device: Device) -> Tr
     job = {"rows": str(rows.path), "section": fields, "steps": min(steps, MOST_STEPS), "limit": device.memory_bytes}
     where = f"the trial of {section.id or 'sft'}"
     try:
-        done = warm().ask(job, MOST_SECONDS)
+        with task(f"trying {steps} steps of {section.id or 'sft'}", 1) as bar:
+            done = warm().ask(job, MOST_SECONDS)
+            bar.advance()
     except TooLong:
         raise EnvironmentProblem(
             f"{steps} steps took more than {MOST_SECONDS:.0f} s", where=where, fix="choose a smaller model"
@@ -199,5 +202,5 @@ def run_trial(rows: Rows, section: SftSection, steps: int, device: Device) -> Tr
     raise EnvironmentProblem(
         f"ended with {done.code}: {done.complaint}",
         where=where,
-        fix="the run would end like this too; -9 mostly says that memory ran out",
+        fix="the run would end like this too" + ("; most often memory ran out" if done.code == -9 else ""),
     )

@@ -11,8 +11,9 @@ function. A part is one function from the recipe to verdicts; `check` calls them
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,11 @@ def check(
     """
     began, measured = time.perf_counter(), dict[str, Any]()
     make_folder(out)
-    verdicts = check_format(recipe, section, measured)
-    if not any(verdict.stops for verdict in verdicts):  # what is dear to find out waits for what is cheap
-        verdicts += [*check_stack(recipe), *check_money(recipe, rows or {})]
-    run.judge(*verdicts)
-    measured["verdicts"] = [verdict.model_dump(mode="json") for verdict in verdicts]
+    run.judge(*check_format(recipe, section, measured))
+    if not any(verdict.stops for verdict in run.verdicts):  # what is dear to find out waits for what is cheap
+        run.judge(*check_stack(recipe))
+        run.judge(*check_money(recipe, rows or {}))
+    measured["verdicts"] = [verdict.model_dump(mode="json") for verdict in run.verdicts]
     write_json(out / "check.json", measured)
     entries = measured["format"]
     return Checked(
@@ -110,6 +111,8 @@ def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]
         except ModelError:  # what the template cannot do has been said
             if not any(verdict.stops for verdict in of_template):
                 raise
+    if not any(verdict.stops for verdict in verdicts):  # a template that cannot write an answer has been told
+        verdicts += _judge_answers(recipe, section, measured)
     return verdicts
 
 
@@ -118,13 +121,29 @@ def _judge_rows(
 ) -> list[Verdict]:
     if training.data is None or not rows:
         return []
-    labels = judge_rows(folder, rows, entry, _limits(training.data, folder))
-    asks = [one for one in training.evaluations if str(one.rows).partition(".")[0] == training.data.id]
     return [
-        *labels,
-        *judge_references(folder, rows, asks, entry),
+        *judge_rows(folder, rows, entry, _limits(training.data, folder)),
         *judge_parity(folder, training.model, rows, training.evaluations, section.serving, entry),
     ]
+
+
+def _judge_answers(recipe: Recipe, section: CheckSection, measured: dict[str, Any]) -> list[Verdict]:
+    """Return the verdicts on the references of every `data` stage that is asked, as each model that is asked says them.
+
+    Raises: as `judge_references`.
+    """
+    data = {one.id: one for kind, one in recipe.stages if kind == "data"}
+    base = {one.id: str(one.model) for kind, one in recipe.stages if kind == "sft"}
+    asks = defaultdict[tuple[str, str], list[EvaluateSection]](list)
+    for one in _evaluations(recipe):
+        rows = str(one.rows).partition(".")[0]
+        if one.model is not None and rows in data:
+            asks[base.get(one.model, one.model), rows].append(one)
+    verdicts = list[Verdict]()
+    for (model, rows), evaluations in asks.items():
+        some = list(_rows(data[rows], section.limit))
+        verdicts += judge_references(tokenizer_folder(model), some, evaluations, measured)
+    return verdicts
 
 
 def trainings(recipe: Recipe) -> list[Training]:
@@ -134,8 +153,11 @@ def trainings(recipe: Recipe) -> list[Training]:
     for sft in (section for kind, section in recipe.stages if kind == "sft"):
         rows = sft.rows.partition(".")[0]
         asks = tuple(one for one in _evaluations(recipe) if one.model in (sft.id, sft.model))
-        found.setdefault(
-            (str(sft.model), rows), Training(str(sft.model), data.get(rows), _trains_embeddings(sft), asks)
+        before = found.get((str(sft.model), rows), Training(str(sft.model), data.get(rows), True, ()))
+        found[before.model, rows] = replace(
+            before,
+            trains_embeddings=before.trains_embeddings and _trains_embeddings(sft),
+            evaluations=tuple({one.id: one for one in (*before.evaluations, *asks)}.values()),
         )
     if not found:
         for rows, section in data.items():

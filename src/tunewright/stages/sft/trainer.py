@@ -11,6 +11,7 @@ on either head.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -227,7 +228,12 @@ def make_trainer(
     out: Path,
     precision: Precision,
 ) -> EntropySFTTrainer:
-    """Return a trainer for `examples` (`input_ids`, `labels`), in exactly the order given."""
+    """Return a trainer for `examples` (`input_ids`, `labels`), in exactly the order given.
+
+    Raises:
+        ModelError: `lora.targets` names a module that the model does not have.
+    """
+    _check_targets(model, section.lora.targets)
     trainer = EntropySFTTrainer(
         weighting=section.weighting,
         lr_ratio=section.lora.lr_ratio,
@@ -271,6 +277,26 @@ def _config(section: SftSection, steps: int, out: Path, precision: Precision) ->
         report_to=list(section.trackers) or "none",
         disable_tqdm=True,
     )
+
+
+def _check_targets(model: Any, targets: str | tuple[str, ...]) -> None:
+    """Refuse names that are no module's: PEFT passes over those as long as one is."""
+    if isinstance(targets, str):
+        return
+    ends = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    names = [name for name, _ in model.named_modules()]
+    missing = [one for one in targets if not any(name == one or name.endswith(f".{one}") for name in names)]
+    if missing or not targets:
+        raise ModelError(
+            f"the model has no module `{missing[0]}`" if missing else "no module is named",
+            where="sft.lora.targets",
+            expected="all-linear, or some of " + ", ".join(sorted(ends)),
+            fix=f"did you mean {nearest}?" if missing and (nearest := _nearest(missing[0], ends)) else None,
+        )
+
+
+def _nearest(name: str, names: set[str]) -> str | None:
+    return next(iter(get_close_matches(name, sorted(names), n=1)), None)
 
 
 def _lora(section: SftSection) -> LoraConfig:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tunewright.artifacts.dataset import Rows
+from tunewright.artifacts.processes import end_with_parent
 from tunewright.artifacts.trial import Measured, Reading, Trial
 from tunewright.chat.render import Renderer
 from tunewright.errors import EXIT_BUG, EXIT_DONE, TunewrightError
@@ -170,6 +171,7 @@ def _wait_for_device() -> None:
 
 def main() -> int:
     """Read jobs until there are no more. What the user did wrong is one JSON object, and its exit code."""
+    end_with_parent()
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no trial
     import_all()
@@ -177,6 +179,7 @@ def main() -> int:
     for line in sys.stdin:
         child = os.fork() if forks else 0
         if not child:
+            end_with_parent()
             code = _answer(json.loads(line), out)
             if forks:
                 os._exit(code)
