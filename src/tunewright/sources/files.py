@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.errors import DataError
+from tunewright.recipe.data_sections import ENDINGS
 from tunewright.sources.dropped import Dropped, unless_too_large
 from tunewright.sources.formats import detect_format, to_row
-from tunewright.sources.records import ENDINGS, Record, read_records
+from tunewright.sources.records import Record, read_records
 
 LOOKED_AT = 64
 """Records that are looked at to tell a file's format: one early row without a call must not hide that it is Hermes."""
