@@ -71,5 +71,17 @@ def look(path: Path, columns: Mapping[str, str] | None = None, form: str = "auto
     return "hermes" if "hermes" in found else found[0]
 
 
+def has_ids(path: Path, columns: Mapping[str, str] | None = None) -> bool:
+    """True if one of a file's first records has an id; where none has, rows are called by their lines.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    form = ENDINGS.get(path.suffix.lower(), "jsonl")
+    return any(
+        _renamed(record, columns).get("id") is not None for *_, record in islice(read_records(path, form), LOOKED_AT)
+    )
+
+
 def _renamed(record: Record, columns: Mapping[str, str] | None) -> Record:
     return {**record, **{field: record[column] for field, column in (columns or {}).items() if column in record}}
