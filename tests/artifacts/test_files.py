@@ -22,6 +22,15 @@ def test_a_line_that_is_no_object_is_named(tmp_path):
         list(read_jsonl(path))
 
 
+@pytest.mark.parametrize("text", ['[{"a": 1}, {"a": 2}]', '[\n  {"a": 1},\n  {"a": 2}\n]\n'])
+def test_a_file_that_is_one_json_list_is_told_how_to_become_lines(tmp_path, text):
+    path = tmp_path / "my rows.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"rows\.json:1: a JSON list") as caught:
+        list(read_jsonl(path))
+    assert f"jq -c '.[]' '{path}' > '{tmp_path / 'my rows.jsonl'}'" in str(caught.value.fix)
+
+
 def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n' * 16 + b'{"a": "\xff"}\n')
@@ -40,7 +49,7 @@ def test_a_file_that_is_one_endless_line_is_named_before_it_is_read_whole(tmp_pa
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert "array.json:1: a line of more than 32 MiB" in done.stderr
-    assert "jq -c '.[]' array.json" in done.stderr
+    assert f"jq -c '.[]' {path} > {path.with_suffix('.jsonl')}" in done.stderr
 
 
 def test_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path):

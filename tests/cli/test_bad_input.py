@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tunewright.cli.main import main
+
 GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
 
 
@@ -152,3 +154,11 @@ def test_finetune_writes_shows_and_runs_its_recipe(project, toy_model):
     assert text in done.stderr
     assert (project.folder / "out" / "rows" / "1" / "report.html").is_file()
     assert (project.folder / "out" / "rows" / "1" / "journal.md").is_file()
+
+
+@pytest.mark.parametrize("verb", ["estimate", "lint"])
+def test_a_name_that_is_no_model_is_told_without_a_word_of_recipes_that_are_not_there(verb, capsys):
+    assert main([verb, "smolm2-135m-instruct"]) == 2
+    told = capsys.readouterr().err
+    assert "smolm2-135m-instruct" in told and "fix: " in told
+    assert ":2:" not in told and "in the recipe" not in told

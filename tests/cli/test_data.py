@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunewright.cli.data import filter_of
+from tunewright.cli.data_filter import filter_of
 from tunewright.cli.data_tables import bar
 from tunewright.cli.main import main
 from tunewright.errors import UserError
@@ -92,6 +92,46 @@ def test_split_keeps_groups_whole_and_is_that_of_the_stage(tmp_path, capsys):
     assert not sides[0] & sides[1]
 
 
+def test_a_split_that_leaks_ends_with_1_and_its_files_stay(tmp_path, capsys):
+    path = write(tmp_path / "a.jsonl", *[LONG] * 20)
+    text = path.read_text()
+    path.write_text(text + text.replace('"a', '"b'))  # each question twice, in groups of their own
+    found = told(capsys, "split", path, "--test", "10", "--output", tmp_path / "out", code=1)
+    assert {one["name"]: one["status"] for one in found["verdicts"]} == {
+        "groups_disjoint": "PASSED",
+        "decontaminated": "FAILED",
+    }
+    assert (len(ids(tmp_path / "out" / "train.jsonl")), len(ids(tmp_path / "out" / "test.jsonl"))) == (30, 10)
+    assert main(["data", "split", str(path), "--test", "10", "--output", str(tmp_path / "out")]) == 1
+    assert "FAILED  decontaminated: " in capsys.readouterr().out
+
+
+def test_merge_says_how_many_rows_say_the_same(tmp_path, capsys):
+    one, two = write(tmp_path / "a.jsonl", LONG, LONG), write(tmp_path / "b.jsonl", LONG, "Another.")
+    assert told(capsys, "merge", one, two, "--output", tmp_path / "out.jsonl")["duplicates"] == 1
+
+
+def test_rows_without_ids_are_the_same_by_what_they_say(tmp_path, capsys):
+    rows = [json.dumps({"question": f"What is {n} + 1?", "answer": str(n + 1)}) for n in (1, 2, 2, 3)]
+    one, two = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    one.write_text("\n".join(rows))
+    two.write_text("\n".join(["", *rows]))
+    found = told(capsys, "diff", one, two)
+    assert (found["only_before"], found["only_after"], found["changed"], found["same"]) == ([], [], [], 4)
+    two.write_text("\n".join([*rows[3:], *rows[:2], rows[0].replace("2", "5")]))
+    found = told(capsys, "diff", one, two)
+    assert (found["only_before"], found["only_after"], found["same"]) == (["a-3"], ["b-4"], 3)
+
+
+def test_rows_that_a_filter_left_are_known_by_the_ids_it_wrote(tmp_path, capsys):
+    one, two = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    one.write_text("".join(json.dumps({"prompt": f"Who is {n}?", "completion": LONG}) + "\n" for n in range(3)))
+    told(capsys, "sample", one, "--limit", 2, "--output", two)
+    two.write_text(two.read_text().replace(LONG, "Changed.", 1))
+    found = told(capsys, "diff", one, two)
+    assert (len(found["only_before"]), found["only_after"], len(found["changed"]), found["same"]) == (1, [], 1, 1)
+
+
 def test_a_sample_is_even_repeatable_and_in_order(tmp_path, capsys):
     path = write(tmp_path / "a.jsonl", *[LONG] * 200)
     counts = [0] * 200
@@ -154,7 +194,11 @@ def test_rank_writes_rows_of_both_sides_and_no_query_on_both(tmp_path, capsys):
     [
         (["prune", "{a}"], "no place to write to"),
         (["prune", "{a}", "--output", "{a}"], "the output is one of the inputs"),
-        (["prune", "{a}", "--filter", "qualty", "--output", "o"], "--filter: 'qualty'"),
+        (["prune", "{a}", "--filter", "qualty", "--output", "o"], "did you mean quality?"),
+        (["prune", "{a}", "--filter", "nope", "--output", "o"], "--filter: no filter nope"),
+        (["prune", "{a}", "--filter", "{type: quality, min_turns: x}", "--output", "o"], "a whole number, at least 1"),
+        (["prune", "{a}", "--output", "{d}"], "this is a folder"),
+        (["merge", "{a}", "{d}/../a.jsonl", "--output", "o"], "a.jsonl is named 2 times"),
         (["prune", "{a}", "--filter", "{type: quality, min: 3}", "--output", "o"], "quality.min"),
         (["diff", "{a}"], "1 file"),
         (["overlap", "{a}"], "no evaluation rows"),
@@ -162,14 +206,21 @@ def test_rank_writes_rows_of_both_sides_and_no_query_on_both(tmp_path, capsys):
         (["stats", "{a}", "--column", "prompt"], "FIELD=COLUMN"),
         (["nothing", "{a}"], "nothing"),
         (["split", "{a}", "--test", "9", "--output", "{a}.d"], "9 test rows are asked for"),
+        (["split", "{a}", "--test", "inf", "--output", "{a}.d"], "--test: inf"),
+        (["split", "{a}", "--test", "nan", "--output", "{a}.d"], "--test: nan"),
+        (["split", "{a}", "--test", "0", "--output", "{a}.d"], "--test: 0"),
+        (["rank", "{a}", "--test", "1.5", "--output", "{a}.d"], "--test: 1.5"),
     ],
 )
 def test_what_is_wrong_is_told_with_exit_code_2_and_no_traceback(tmp_path, capsys, arguments, seen):
-    path = write(tmp_path / "a.jsonl", LONG, LONG)
-    assert main(["data", *(text.replace("{a}", str(path)) for text in arguments)]) == 2
+    path, folder = write(tmp_path / "a.jsonl", LONG, LONG), tmp_path / "folder"
+    folder.mkdir()
+    filled = [text.replace("{a}", str(path)).replace("{d}", str(folder)) for text in arguments]
+    assert main(["data", *filled]) == 2
     errors = capsys.readouterr().err
     assert seen in errors
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors and "pydantic" not in errors
+    assert {item.name for item in tmp_path.iterdir()} == {"a.jsonl", "folder"}
 
 
 def test_a_filter_is_a_word_or_a_mapping():

@@ -117,6 +117,13 @@ def test_init_checks_everything_before_it_writes_anything(here, capsys):
         assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize("file", ["qa.parquet", "qa.txt", "data/qa.csv", "qa.xlsx"])
+def test_init_tells_of_a_file_that_is_not_there_and_which_formats_it_may_have(here, capsys, file):
+    assert main(["init", "new.yaml", "--model", "a/b", "--dataset", file]) == 2
+    told = capsys.readouterr().err
+    assert f"there is no file `{file}`" in told and ".parquet, .csv, .tsv" in told
+
+
 def test_init_without_a_terminal_says_which_flags_are_missing(here):
     done = subprocess.run([TW, "init"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

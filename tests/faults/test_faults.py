@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tunewright.cli.faults import _named
+from tunewright.cli.main import main
 from tunewright.faults.bench import Alarm, Bench, _alarms, first_catch, judged, trl_results
 from tunewright.faults.clean import MATRIX, TWINS
 from tunewright.faults.drive import CHECK, STATIC, Said, Told, drive
@@ -154,3 +156,9 @@ def test_the_page_in_the_docs_names_every_fault():
     page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
     assert [name for name in BY_NAME if f"| **{name}**:" not in page] == []
     assert "/tw-faults-" not in page
+
+
+def test_faults_are_named_on_the_command_line_and_a_misspelt_one_gets_the_nearest(capsys):
+    assert _named(["double-bos", "double-bos"]) == (BY_NAME["double-bos"],)
+    assert main(["faults", "double-bso"]) == 2
+    assert "fix: did you mean double-bos?" in capsys.readouterr().err

@@ -69,6 +69,17 @@ def test_a_merged_adapter_leaves_a_whole_model(toy_model, tmp_path):
     assert is_silent(tmp_path)
 
 
+def test_an_adapter_is_loaded_without_a_word_of_the_libraries(toy_model, tmp_path, recwarn):
+    from peft import LoraConfig, get_peft_model
+
+    get_peft_model(load_model(toy_model, "float32"), LoraConfig(r=2, target_modules="all-linear")).save_pretrained(
+        tmp_path
+    )
+    recwarn.clear()
+    load_model(toy_model, "float32", tmp_path)
+    assert not [str(one.message) for one in recwarn if one.category is FutureWarning]
+
+
 def test_a_head_of_its_own_must_be_there_and_a_tied_one_need_not(model):
     assert "lm_head.weight" not in load_file(model / "model.safetensors") and is_silent(model)
     config = json.loads((model / "config.json").read_text())

@@ -356,3 +356,25 @@ def test_a_path_that_no_file_can_have_is_told(problems, path):
 def test_a_file_that_may_not_be_read_is_told(good):
     good.chmod(0)
     assert "cannot be read" in only_problem(good).seen
+
+
+@pytest.mark.parametrize(
+    ("written", "file", "right"),
+    [
+        ("jsonl", "pc.csv", "csv"),
+        ("jsonl", "pc.TSV", "csv"),
+        ("jsonl", "pc.parquet", "parquet"),
+        ("csv", "pc.json", "jsonl"),
+    ],
+)
+def test_a_file_of_another_type_than_its_source_says_is_told_with_the_right_one(
+    problems, tmp_path, written, file, right
+):
+    (tmp_path / file).write_text("prompt,completion\nHi,Hello\n")
+    [problem] = problems(jsonl_recipe(file).replace("type: jsonl", f"type: {written}"))
+    assert (problem.path, problem.suggestion) == ("data.sources.0.type", f"type: {right}")
+
+
+def test_a_file_of_an_ending_that_says_nothing_may_be_of_any_type(load, tmp_path):
+    (tmp_path / "rows.txt").write_text("{}")
+    assert load(jsonl_recipe("rows.txt")).stages[0][1].sources[0].type == "jsonl"

@@ -3,7 +3,7 @@
 import pytest
 
 from tunewright.recipe.load import load_recipe
-from tunewright.recipe.scaffold import Wish, finetune_recipe, new_recipe, quoted, recipe_name
+from tunewright.recipe.scaffold import Wish, finetune_recipe, new_recipe, quoted, recipe_name, source_line
 from tunewright.recipe.sections import EntropyConfig, is_name
 
 DATASETS = ["bfcl", "rows.jsonl", "my: rows #1.jsonl", "owner/data", "owner/data-2.0"]
@@ -71,3 +71,11 @@ def test_a_quoted_text_is_read_back_as_it_was(load, text):
         f"recipe: a\nhypothesis: {quoted(text)}\nmodel: a/b\nstages:\n  - data: {{sources: [{{type: bfcl}}]}}\n"
     )
     assert recipe.hypothesis == text
+
+
+@pytest.mark.parametrize(
+    ("file", "type"),
+    [("pc.csv", "csv"), ("a/pc.TSV", "csv"), ("pc.parquet", "parquet"), ("pc.json", "jsonl"), ("b/c.d", "hub")],
+)
+def test_the_source_is_of_the_type_that_the_file_ends_with(file, type):
+    assert source_line(file).startswith(f"{{type: {type}, ")

@@ -111,6 +111,19 @@ def test_the_format_is_found_by_columns_and_a_source_may_name_another():
         read(both, format="csv")
 
 
+def test_question_and_answer_are_prompt_and_completion():
+    row = read({"question": "How many eggs?", "answer": "9 * 2 = 18\n#### 18", "level": "easy"})
+    assert [message["content"] for message in row.messages] == ["How many eggs?", "9 * 2 = 18\n#### 18"]
+    assert detect_format({"question": "", "answer": "", "prompt": "", "completion": ""}) == "prompt"
+
+
+@pytest.mark.parametrize("beside", ["passages", "context", "choices"])
+def test_a_question_that_needs_what_stands_beside_it_is_no_row(beside):
+    with pytest.raises(DataError, match="no columns that make a conversation") as caught:
+        read({"question": "Who?", "answer": "Ada", beside: ["Ada wrote it."]})
+    assert "--column" in str(caught.value.fix)
+
+
 def test_the_section_knows_every_format():
     from typing import get_args
 

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -171,7 +172,7 @@ def _decode_line(raw: bytes, path: Path, number: int) -> str:
     if len(raw) > MAX_LINE_BYTES:
         raise DataError(
             f"a line of more than {MAX_LINE_BYTES >> 20} MiB", where=f"{path}:{number}",
-            expected="one JSON object a line", fix=f"if it is one JSON array: `jq -c '.[]' {path.name} > rows.jsonl`",
+            expected="one JSON object a line", fix=f"if it is one JSON list: {_as_lines(path)}",
         )  # fmt: skip
     try:
         return raw.decode()
@@ -181,16 +182,29 @@ def _decode_line(raw: bytes, path: Path, number: int) -> str:
         ) from None
 
 
+def _json_list(path: Path) -> DataError:
+    return DataError("a JSON list", where=f"{path}:1", expected="one JSON object a line", fix=_as_lines(path))
+
+
+def _as_lines(path: Path) -> str:
+    lines = path.with_suffix(".rows.jsonl" if path.suffix == ".jsonl" else ".jsonl")
+    return f"make lines of it: jq -c '.[]' {shlex.quote(str(path))} > {shlex.quote(str(lines))}"
+
+
 def _parse_line(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
+        if number == 1 and line.strip() == "[":
+            raise _json_list(path) from None
         raise DataError(
             f"broken JSON: {_why_broken(error)}: {line.strip()[:80]!r}",
             where=f"{path}:{number}",
             expected="one JSON object a line",
             fix="mend or remove that line",
         ) from None
+    if isinstance(value, list) and number == 1:
+        raise _json_list(path)
     if not isinstance(value, dict):
         raise DataError(f"a JSON {type(value).__name__}", where=f"{path}:{number}", expected="one JSON object a line")
     return value

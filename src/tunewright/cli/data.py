@@ -3,9 +3,9 @@
 tw data stats FILES                                   what they are: format, groups, turns, lengths, duplicates
 tw data prune FILES --filter F … --output OUT.jsonl    filters one by one; what each took, why, and examples
 tw data merge FILES --output OUT.jsonl                one file of several
-tw data split FILES --test 0.2 --output FOLDER         train.jsonl and test.jsonl, whole groups each
+tw data split FILES --test 0.2 --output FOLDER         train.jsonl and test.jsonl, whole groups each, and if one leaks
 tw data sample FILES --limit 100 --output OUT.jsonl    an even draw
-tw data diff BEFORE AFTER                             which rows came, went and changed, by id
+tw data diff BEFORE AFTER                             which rows came, went and changed: by id, else by content
 tw data overlap TRAIN TESTS                           training rows that give evaluation rows away
 tw data rank FILES --test 0.2 --output FOLDER          ranking rows, of BEIR's, TREC's or MS MARCO's files
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -22,20 +23,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunewright.artifacts.files import make_folder, write_jsonl
+from tunewright.artifacts.files import write_jsonl
+from tunewright.cli.check import verdict_lines
+from tunewright.cli.data_filter import FILTER_FORMS, filter_of
 from tunewright.cli.data_tables import print_diff, print_overlaps, print_pruned, print_stats
 from tunewright.cli.tables import print_json, print_text
 from tunewright.errors import EXIT_GATE, UserError
+from tunewright.recipe.scaffold import shell_word
 from tunewright.reports import words
 
 if TYPE_CHECKING:
-    from tunewright.recipe.data_sections import Filter
+    from tunewright.artifacts.verdict import Verdict
     from tunewright.stages.data.shape import Reading
 
 DEFAULT_FILTERS = ("quality", "duplicates", "near_duplicates")
-FILTER_FORMS = (
-    "its type, or a mapping: `{type: near_duplicates, threshold: 0.7}`; in the order in which they are applied"
-)
 
 
 class Action(StrEnum):
@@ -66,17 +67,33 @@ class Asked:
     by_position: bool
     as_json: bool
 
-    def place(self) -> Path:
-        """Return where to write.
+    def place(self, *, folder: bool = False) -> Path:
+        """Return where to write: a file, or a folder.
 
         Raises:
-            UserError: nobody said.
+            UserError: nobody said, or there is something else.
         """
         if self.output is None:
-            raise UserError("no place to write to", where="tw data", fix="add --output FILE")
+            kind = "FOLDER" if folder else "FILE"
+            raise UserError("no place to write to", where="tw data", fix=f"add --output {kind}")
+        if self.output.is_dir() and not folder:
+            fix = f"--output {shell_word(str(self.output / 'rows.jsonl'))}"
+            raise UserError("this is a folder", where=str(self.output), expected="the file to write", fix=fix)
         if self.output.resolve() in {path.resolve() for path in self.paths}:
             raise UserError("the output is one of the inputs", where=str(self.output), fix="choose another --output")
         return self.output
+
+    def held_out(self) -> float:
+        """Return what to hold out.
+
+        Raises:
+            UserError: neither a share below 1 nor a number of rows.
+        """
+        if not 0 < self.test < 1 and not (self.test >= 1 and self.test.is_integer()):
+            raise UserError(
+                f"{self.test:g}", where="--test", expected="a share above 0 and below 1, or a whole number, at least 1"
+            )
+        return self.test
 
 
 def data(
@@ -93,9 +110,7 @@ def data(
         list[str] | None,
         typer.Option("--column", help="where a field stands when it has another name: prompt=question"),
     ] = None,
-    test: Annotated[
-        float, typer.Option("--test", min=0, help="split, rank: a share below 1, or a number of rows")
-    ] = 0.2,
+    test: Annotated[float, typer.Option("--test", help="split, rank: a share below 1, or a number of rows")] = 0.2,
     limit: Annotated[int, typer.Option("--limit", min=1, help="sample: how many rows")] = 100,
     seed: Annotated[int, typer.Option("--seed", help="split, sample, rank: which rows")] = 7,
     processes: Annotated[
@@ -106,7 +121,7 @@ def data(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Look at files of rows, filter, split and compare them. Ends with exit code 1 if overlap finds any."""
+    """Look at files of rows, filter, split and compare them. Ends with exit code 1 if test rows stand in train."""
     from tunewright.stages.data.shape import Reading
 
     reading = Reading(_columns(columns or []), format)
@@ -155,42 +170,22 @@ def _prune(asked: Asked) -> None:
     print_json(done.model_dump(mode="json")) if asked.as_json else print_pruned(done)
 
 
-def filter_of(text: str) -> Filter:
-    """Return the filter that a person means: its type alone, or a mapping in YAML's flow style.
-
-    Raises:
-        UserError: no such filter, or a setting that it does not have.
-    """
-    from pydantic import TypeAdapter, ValidationError
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from tunewright.recipe.data_sections import Filter
-
-    try:
-        value: Any = YAML(typ="safe").load(text) if text.lstrip().startswith("{") else {"type": text.strip()}
-        adapter: TypeAdapter[Filter] = TypeAdapter(Filter)
-        return adapter.validate_python(value)
-    except (YAMLError, ValidationError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        seen = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error).splitlines()[0]
-        raise UserError(f"{text!r}: {seen}", where="--filter", expected=FILTER_FORMS) from None
-
-
 def _merge(asked: Asked) -> None:
     from tunewright.stages.data.shape import merge
 
-    counts = merge(asked.paths, asked.place(), asked.reading)
-    _told({"output": str(asked.output), "rows": sum(counts.values()), "files": counts}, asked)
+    twice, times = Counter(path.resolve() for path in asked.paths).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{twice.name} is named {times} times", where="tw data merge", fix="name each file once")
+    counts, duplicates = merge(asked.paths, asked.place(), asked.reading)
+    rows = sum(counts.values())
+    _told({"output": str(asked.output), "rows": rows, "duplicates": duplicates, "files": counts}, asked)
 
 
 def _split(asked: Asked) -> None:
     from tunewright.stages.data.shape import split
 
-    if not 0 < asked.test < 1 and asked.test != int(asked.test):
-        raise UserError(f"{asked.test:g}", where="--test", expected="a share below 1, or a whole number of rows")
-    counts = split(asked.paths, asked.test, asked.seed, make_folder(asked.place()), asked.reading)
-    _told({"output": str(asked.output), **counts}, asked)
+    counts, verdicts = split(asked.paths, asked.held_out(), asked.seed, asked.place(folder=True), asked.reading)
+    _judged(counts, verdicts, asked)
 
 
 def _sample(asked: Asked) -> None:
@@ -211,7 +206,8 @@ def _diff(asked: Asked) -> None:
 
     if len(asked.paths) != 2:
         raise UserError(words.plural(len(asked.paths), "file"), where="tw data diff", expected="two: BEFORE AFTER")
-    found = diff(*(asked.reading.rows([path]) for path in asked.paths))
+    before, after = asked.paths
+    found = diff(before, after, asked.reading)
     print_json(asdict(found)) if asked.as_json else print_diff(found)
 
 
@@ -243,13 +239,18 @@ def _rank(asked: Asked) -> None:
     from tunewright.stages.data.rank import rank
 
     options = RankingOptions(seed=asked.seed, by_position=asked.by_position)
-    counts, verdicts = rank(asked.paths, make_folder(asked.place()), options, asked.test)
+    _judged(*rank(asked.paths, asked.place(folder=True), options, asked.held_out()), asked)
+
+
+def _judged(counts: dict[str, int], verdicts: list[Verdict], asked: Asked) -> None:
+    """Say what was written, and what the gates find in it; what they stop at ends with exit code 1."""
     if asked.as_json:
-        print_json({**counts, "verdicts": [verdict.model_dump(mode="json") for verdict in verdicts]})
+        print_json(
+            {"output": str(asked.output), **counts, "verdicts": [one.model_dump(mode="json") for one in verdicts]}
+        )
     else:
         _told({"output": str(asked.output), **counts}, asked)
-        for verdict in verdicts:
-            print_text(f"{verdict.status} {verdict.name}: {verdict.measured}")
+        print_text("\n".join(verdict_lines(verdicts)))
     if any(verdict.stops for verdict in verdicts):
         raise typer.Exit(EXIT_GATE)
 

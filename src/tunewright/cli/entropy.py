@@ -8,7 +8,6 @@ Beside the page, in a folder of the page's name, stand tokens.jsonl (one token a
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -139,8 +138,7 @@ def _read(model: FoundModel, rows: Sequence[ChatRow]) -> list[TokenRow]:
     from tunewright.models.token_entropy import analyse_rows
 
     folder = model_folder(model.base)
-    with warnings.catch_warnings(), task(f"reading {words.plural(len(rows), 'row')} ({model.name})", len(rows)) as bar:
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT still uses an old name of transformers
+    with task(f"reading {words.plural(len(rows), 'row')} ({model.name})", len(rows)) as bar:
         loaded = load_model(folder, resolve_precision("auto"), model.adapter)
         found = []
         for row in analyse_rows(loaded, Renderer.from_folder(folder), rows):

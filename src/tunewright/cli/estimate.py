@@ -22,6 +22,7 @@ from tunewright.cli.rows_of import rows_of
 from tunewright.cli.tables import print_json, print_table, print_text
 from tunewright.errors import EXIT_GATE, UserError
 from tunewright.progress import clock
+from tunewright.recipe.links import MODEL_FORMS, model_problem
 from tunewright.recipe.load import load_recipe, parse_recipe
 from tunewright.recipe.sections import DataSection, EvaluateSection, Recipe, SftSection
 
@@ -146,6 +147,9 @@ def _model(model: str, gpus: bool, overrides: list[str]) -> tuple[dict[str, Any]
     from tunewright.models.find import tokenizer_folder
     from tunewright.models.shape import read_shape
 
+    if found := model_problem(model):
+        fix = f"tw estimate {found[1]}" if found[1] else "check the name"
+        raise UserError(found[0], where="tw estimate", expected=f"{MODEL_FORMS}; or a recipe (.yaml)", fix=fix)
     recipe = parse_recipe(ALONE.format(model=json.dumps(model)), "tw estimate", Path(), overrides)
     shape, device = read_shape(tokenizer_folder(model)), this_device()
     data, section = _sections(recipe)

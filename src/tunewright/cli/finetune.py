@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from tunewright.artifacts.files import make_folder, write_text
-from tunewright.cli.init import as_recipe_text, require_epochs
+from tunewright.cli.init import DATASET_FORMS, as_recipe_text, require_epochs
 from tunewright.cli.run import carry_out
 from tunewright.errors import UserError
 from tunewright.recipe.load import load_recipe
@@ -24,7 +24,7 @@ MARK = "# Written by `tw finetune`, which writes it anew each time: copy it befo
 
 def finetune(
     model: Annotated[str, typer.Option("--model", help="alias, folder, GGUF file or hub id")],
-    dataset: Annotated[str, typer.Option("--dataset", help="a .jsonl file, a hub data set, or bfcl")],
+    dataset: Annotated[str, typer.Option("--dataset", help=DATASET_FORMS)],
     entropy_aware: Annotated[bool, typer.Option("--entropy-aware", help="weigh tokens by the model's doubt")] = False,
     epochs: Annotated[float | None, typer.Option("--epochs", help="passes over the rows; default 3")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="change a field: STAGE.FIELD=VALUE")] = None,

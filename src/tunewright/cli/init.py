@@ -17,6 +17,7 @@ import typer
 from tunewright.artifacts.files import make_folder, write_text
 from tunewright.cli.schema import save_schema
 from tunewright.errors import UserError
+from tunewright.recipe.data_sections import ENDINGS
 from tunewright.recipe.links import MODEL_FORMS, model_problem
 from tunewright.recipe.scaffold import (
     EXAMPLE_DATASET,
@@ -31,7 +32,7 @@ from tunewright.recipe.schema import SCHEMA_PATH
 from tunewright.recipe.sections import is_name
 
 EXAMPLE_COMMAND = f"tw init --model {EXAMPLE_MODEL} --dataset {EXAMPLE_DATASET}"
-DATASET_FORMS = "bfcl, a .jsonl file, or owner/name on the hub"
+DATASET_FORMS = f"bfcl, a file ({', '.join(ENDINGS)}), or owner/name on the hub"
 
 
 def init(

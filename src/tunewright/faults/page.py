@@ -14,7 +14,7 @@ from tunewright.faults.groups import FAULTS
 
 OTHERS = ("axolotl", "LLaMA-Factory", "unsloth")
 _SHOWN = 130
-_PLACE = re.compile(r"/\S*?/tw-faults-[^/\s]+/[^/\s]+/project")
+_PLACE = re.compile(r"/\S*?/tw-faults-[^/\s]+/(?:[^/\s]+/project|[^/\s]*…)")  # some messages cut it short
 
 
 def as_text(bench: Bench) -> str:

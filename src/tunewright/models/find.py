@@ -163,5 +163,5 @@ def _unknown(ref: str) -> ModelError:
     return ModelError(
         f"no such model: {ref!r}",
         expected=f"a folder, a .gguf file, a hub id (owner/name) or an alias ({', '.join(ALIASES)})",
-        fix="check `model:` in the recipe",
+        fix="check the name of the model",
     )

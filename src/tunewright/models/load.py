@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -115,7 +116,9 @@ def _with_adapter(model: Any, adapter: Path, merge: bool) -> Any:
     from peft import PeftModel
 
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT still uses an old name of transformers
+            tuned = PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"the adapter does not fit the base model: {str(error).splitlines()[0]}", where=str(adapter)

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FormatName = Literal["auto", "messages", "conversations", "hermes", "preference", "prompt", "alpaca", "text"]
+FormatName = Literal[
+    "auto", "messages", "conversations", "hermes", "preference", "prompt", "alpaca", "text", "question"
+]  # fmt: skip
 FORMAT_HELP: Final = "the format of its records; auto finds it by the columns that are there"
 Columns = dict[str, str]
 COLUMNS_HELP: Final = "where a field stands when it has another name: {messages: conversation}, {prompt: question}"
@@ -19,6 +21,12 @@ class Part(BaseModel):
     """Base of the parts here; as the base of all sections."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+ENDINGS: Final = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv",
+}  # fmt: skip
+"""how the name of a file ends -> the type of the source that reads it"""
 
 
 # ── files as sources ────────────────────────────────────────────────────────────────────────────────────────────────

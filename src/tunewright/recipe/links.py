@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 from tunewright.errors import RecipeProblem
 from tunewright.models.find import ALIASES, may_be_model
-from tunewright.recipe.document import Document, KeyPath, dotted
+from tunewright.recipe.data_sections import ENDINGS
+from tunewright.recipe.document import Document, KeyPath, dotted, shorten
 from tunewright.recipe.explain import example_for, members, nearest
 from tunewright.recipe.faults import Part
 from tunewright.recipe.sections import EXAMPLES, MAKES, PARTS, SECTIONS, Ref, Section
@@ -210,6 +211,7 @@ def _row_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
     """Check the files that rows are read from, and write their paths anew: from the current folder, or absolute."""
     if draft.kind != "data":
         return
+    yield from _misnamed_types(draft, recipe)
     for holder, key, inner, what in _named_files(draft.raw):
         file = os.path.normpath(os.path.abspath(recipe.folder / holder[key]))
         seen = _why_no_source(file)
@@ -223,6 +225,23 @@ def _row_files(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
             suggestion=_neighbour(Path(file), holder[key]),
             expected=f"{what}; its path is taken from the folder of the recipe",
         )
+
+
+def _misnamed_types(draft: Draft, recipe: Draftings) -> Iterator[RecipeProblem]:
+    """A file whose name says that it is of another type than the source: CSV is no JSON lines."""
+    sources = draft.raw.get("sources")
+    for index, source in enumerate(sources if isinstance(sources, list) else []):
+        if not isinstance(source, dict) or not isinstance(source.get("path"), str):
+            continue
+        written, ending = source.get("type"), Path(source["path"]).suffix.lower()
+        if written in FILE_SOURCES and ENDINGS.get(ending, written) != written:
+            yield recipe.problem(
+                draft,
+                ("sources", index, "type"),
+                f"`type: {written}` reads {FILE_SOURCES[written]}, and `{shorten(source['path'])}` ends with {ending}",
+                suggestion=f"type: {ENDINGS[ending]}",
+                expected="the type that the file is of",
+            )
 
 
 def _named_files(raw: dict[str, Any]) -> Iterator[tuple[Any, Any, KeyPath, str]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tunewright.recipe.data_sections import ENDINGS
 from tunewright.recipe.document import parse, shorten
 from tunewright.recipe.schema import MODELINE
 
@@ -113,7 +114,7 @@ def finetune_recipe(model: str, dataset: str, *, name: str, entropy_aware: bool,
 
     Args:
         model: alias, folder, GGUF file or hub id.
-        dataset: `bfcl`, a .jsonl file (absolute, or from the folder the recipe will stand in), or a hub id.
+        dataset: `bfcl`, a file of rows (absolute, or from the folder the recipe will stand in), or a hub id.
         name: name of the recipe; `recipe_name` makes one of any text.
         entropy_aware: weigh tokens by entropy instead of all alike.
         epochs: passes over the rows; default 3.
@@ -123,7 +124,12 @@ def finetune_recipe(model: str, dataset: str, *, name: str, entropy_aware: bool,
 
 def recipe_name(text: str) -> str:
     """Return `text` as a name a recipe may have: `My Data.jsonl` -> `my-data`."""
-    stem = re.sub(r"\.(jsonl?|ya?ml|gguf)$", "", re.split(r"[/\\]", text.rstrip("/\\"))[-1], flags=re.IGNORECASE)
+    stem = re.sub(
+        r"\.(jsonl?|ndjson|parquet|[ct]sv|ya?ml|gguf)$",
+        "",
+        re.split(r"[/\\]", text.rstrip("/\\"))[-1],
+        flags=re.IGNORECASE,
+    )
     name = re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-_")
     return name if name[:1].isalpha() else f"run-{name}".strip("-")
 
@@ -155,7 +161,9 @@ def _number(value: float) -> str:
 
 def is_file_name(dataset: str) -> bool:
     """True if `dataset` is meant as a file of rows, and not as a data set on the hub or a folder."""
-    return Path(dataset).suffix in {".jsonl", ".json", ".ndjson"} or Path(dataset).is_file()
+    path = Path(dataset)
+    named = path.suffix.lower() in {*ENDINGS, ".txt"} or ("/" not in dataset and bool(path.suffix))
+    return path.is_file() or (named and not path.is_dir())
 
 
 def source_line(dataset: str) -> str:
@@ -163,7 +171,7 @@ def source_line(dataset: str) -> str:
     if dataset == "bfcl":
         return "{type: bfcl}"
     if is_file_name(dataset):
-        return f"{{type: jsonl, path: {quoted(dataset)}}}"
+        return f"{{type: {ENDINGS.get(Path(dataset).suffix.lower(), 'jsonl')}, path: {quoted(dataset)}}}"
     return f"{{type: hub, name: {quoted(dataset)}}}"
 
 

@@ -7,6 +7,7 @@ preference       chosen + rejected (+ prompt): the chosen answer is the answer, 
 prompt           prompt + completion: text each, or lists of messages
 alpaca           instruction (+ input) + output
 text             prompt + text; a text alone has no question
+question         question + answer, as prompt + completion
 """
 
 from __future__ import annotations
@@ -208,6 +209,11 @@ def _hermes_answer(text: str, where: str) -> dict[str, Any]:
 def from_completion(record: Record, where: str) -> Conversation:
     """Read prompt + completion: text each, or lists of messages."""
     return Conversation(_joined(record, record["prompt"], record["completion"], where))
+
+
+def from_question(record: Record, where: str) -> Conversation:
+    """Read question + answer, as prompt + completion."""
+    return Conversation(_joined(record, record["question"], record["answer"], where))
 
 
 def from_preference(record: Record, where: str) -> Conversation:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.errors import DataError
+from tunewright.recipe.data_sections import ENDINGS
 from tunewright.sources.dropped import Dropped, unless_too_large
 from tunewright.sources.formats import detect_format, to_row
-from tunewright.sources.records import ENDINGS, Record, read_records
+from tunewright.sources.records import Record, read_records
 
 LOOKED_AT = 64
 """Records that are looked at to tell a file's format: one early row without a call must not hide that it is Hermes."""
@@ -68,6 +69,18 @@ def look(path: Path, columns: Mapping[str, str] | None = None, form: str = "auto
     if not found:
         raise DataError("the file is empty", where=str(path))
     return "hermes" if "hermes" in found else found[0]
+
+
+def has_ids(path: Path, columns: Mapping[str, str] | None = None) -> bool:
+    """True if one of a file's first records has an id; where none has, rows are called by their lines.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    form = ENDINGS.get(path.suffix.lower(), "jsonl")
+    return any(
+        _renamed(record, columns).get("id") is not None for *_, record in islice(read_records(path, form), LOOKED_AT)
+    )
 
 
 def _renamed(record: Record, columns: Mapping[str, str] | None) -> Record:

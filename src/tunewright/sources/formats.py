@@ -7,6 +7,7 @@
     prompt           prompt + completion
     alpaca           instruction (+ input) + output
     text             text + prompt
+    question         question + answer                         GSM8K; not with passages or choices beside them
     ms-marco         query + passages                          ranking rows: `ranking/` reads them
 
 `chat_formats.py` says how each is read. The format is found by the columns that are there, in this order; `format:`
@@ -33,6 +34,7 @@ from tunewright.sources.chat_formats import (
     from_hermes,
     from_messages,
     from_preference,
+    from_question,
     from_sharegpt,
     from_text,
     is_hermes,
@@ -56,14 +58,19 @@ FORMATS: Final = {
     "prompt": Format(("prompt", "completion"), from_completion),
     "alpaca": Format(("instruction", "output"), from_alpaca),
     "text": Format(("prompt", "text"), from_text),
+    "question": Format(("question", "answer"), from_question),
 }
 """in the order in which they are looked for"""
 
+MORE_THAN_A_QUESTION: Final = (
+    "passage", "passages", "context", "contexts", "document", "documents", "choices", "options",
+)  # fmt: skip
+"""A question beside one of these cannot be answered without it, so question and answer alone make no row."""
 RANKING_COLUMNS: Final = ("query", "passages")
 _FORMATS_IN_WORDS: Final = " | ".join(" + ".join(form.columns) for form in FORMATS.values() if form.read != from_hermes)
 _FIELDS: Final = (
     "messages", "conversations", "prompt", "completion", "chosen", "rejected", "instruction", "input", "output", "text",
-    "tools", "system",
+    "tools", "system", "question", "answer",
 )  # fmt: skip
 
 
@@ -159,6 +166,8 @@ def detect_format(record: Record, where: str = "") -> str:
         DataError: no known format; says which columns are there.
     """
     for name, form in FORMATS.items():
+        if name == "question" and any(column in record for column in MORE_THAN_A_QUESTION):
+            continue
         if all(column in record for column in form.columns):
             return "hermes" if name == "conversations" and is_hermes(record) else name
     if all(column in record for column in RANKING_COLUMNS):
@@ -189,9 +198,13 @@ def _mapping_hint(record: Record) -> str:
         close = difflib.get_close_matches(column.lower(), _FIELDS, n=1, cutoff=0.7)
         if close:
             return (
-                f"did you mean {close[0]!r} by {column!r}? then add `columns: {{{close[0]}: {column}}}` to the source"
+                f"did you mean {close[0]!r} by {column!r}? then add `columns: {{{close[0]}: {column}}}` to the source, "
+                f"or `--column {close[0]}={column}` to `tw data`"
             )
-    return "say which column is which: `columns: {prompt: …, completion: …}` in the source"
+    return (
+        "say which column is which: `columns: {prompt: …, completion: …}` in a recipe's source, "
+        "`--column prompt=… --column completion=…` with `tw data`; elsewhere rename them"
+    )
 
 
 def _did_you_mean(column: str, record: Record) -> str:

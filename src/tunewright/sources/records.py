@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tunewright.artifacts.files import MAX_LINE_BYTES, MAX_TOLD_CHARS, is_file, read_jsonl
 from tunewright.errors import DataError, MissingExtra
+from tunewright.recipe.data_sections import ENDINGS
 
 Record = Mapping[str, Any]
 BATCH_ROWS: Final = 256
@@ -131,6 +132,3 @@ READERS: Final[dict[str, Callable[[Path], Iterator[tuple[str, int, Record]]]]] =
     "parquet": _parquet,
     "csv": _csv,
 }
-ENDINGS: Final = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv",
-}  # fmt: skip

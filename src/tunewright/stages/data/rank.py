@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.artifacts.files import write_jsonl
+from tunewright.artifacts.files import make_folder, write_jsonl
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import DataError
 from tunewright.gates.data import decontaminated
@@ -45,7 +45,8 @@ def rank(
         raise DataError(
             "no query has a relevant passage", where=", ".join(map(str, paths)), expected="a relevance above 0"
         )
-    held_out = held_out_groups([group_of(qid, text) for qid, text in asked.items()], test, options.seed)
+    held_out = held_out_groups([group_of(qid, text) for qid, text in asked.items()], test, options.seed, "--test")
+    make_folder(out)
     counts = {"queries": len(asked), "relevant": 0, "hard": 0, "random": 0}
     sides = {name: [q for q, text in asked.items() if (group_of(q, text) in held_out) is is_test]
              for name, is_test in (("train", False), ("test", True))}  # fmt: skip

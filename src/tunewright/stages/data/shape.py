@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.artifacts.files import write_jsonl
+from tunewright.artifacts.files import make_folder, write_jsonl
+from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import DataError
+from tunewright.gates.data import decontaminated
+from tunewright.gates.rows import groups_disjoint
 from tunewright.sources.dropped import Dropped
-from tunewright.sources.files import read_file
+from tunewright.sources.files import has_ids, read_file
 from tunewright.sources.filters.duplicates import digest
+from tunewright.sources.overlap import EvaluationIndex, Overlap
 from tunewright.sources.text import answers, question, whole
 from tunewright.stages.data.split import held_out_groups
 
@@ -52,8 +56,8 @@ def as_json(row: ChatRow) -> dict[str, Any]:
 # ── merge ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def merge(paths: Sequence[Path], output: Path, reading: Reading) -> dict[str, int]:
-    """Write the rows of all files into one, in order; return file -> rows.
+def merge(paths: Sequence[Path], output: Path, reading: Reading) -> tuple[dict[str, int], int]:
+    """Write the rows of all files into one, in order; return file -> rows, and how many say the same as one before.
 
     Rows of two files that have one id, as numbered lines may, get the file's stem in front.
 
@@ -62,15 +66,17 @@ def merge(paths: Sequence[Path], output: Path, reading: Reading) -> dict[str, in
     """
     counts: Counter[str] = Counter()
     taken: set[bytes] = set()
+    seen: set[bytes] = set()
 
     def rows() -> Iterator[dict[str, Any]]:
         for path in paths:
             for row in reading.rows([path]):
                 counts[str(path)] += 1
+                seen.add(digest(row, "row")[:8])
                 yield as_json(_renamed(row, path, taken))
 
     write_jsonl(output, rows())
-    return dict(counts)
+    return dict(counts), counts.total() - len(seen)
 
 
 def _renamed(row: ChatRow, path: Path, taken: set[bytes]) -> ChatRow:
@@ -159,21 +165,38 @@ def stats(rows: Iterable[ChatRow]) -> dict[str, Any]:
 # ── split, sample ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def split(paths: Sequence[Path], test: float, seed: int, out: Path, reading: Reading) -> dict[str, int]:
-    """Write train.jsonl and test.jsonl into `out`, whole groups each, as the stage `data` splits; return the counts.
+def split(
+    paths: Sequence[Path], test: float, seed: int, out: Path, reading: Reading
+) -> tuple[dict[str, int], list[Verdict]]:
+    """Write train.jsonl and test.jsonl into `out`, whole groups each, as the stage `data` splits.
+
+    Returns:
+        The counts, and whether a train row gives a test row away.
 
     Raises:
         DataError: more test rows than rows.
     """
-    held_out = held_out_groups([row.group for row in reading.rows(paths)], test, seed)
+    held_out = held_out_groups([row.group for row in reading.rows(paths)], test, seed, where="--test")
+
+    def side(is_test: bool) -> Iterator[ChatRow]:
+        return (row for row in reading.rows(paths) if (row.group in held_out) is is_test)
+
+    make_folder(out)
     sides = {"train": False, "test": True}
-    return {
-        name: write_jsonl(
-            out / f"{name}.jsonl",
-            (as_json(row) for row in reading.rows(paths) if (row.group in held_out) is is_test),
-        )
-        for name, is_test in sides.items()
-    }
+    counts = {name: write_jsonl(out / f"{name}.jsonl", map(as_json, side(part))) for name, part in sides.items()}
+    index = EvaluationIndex({"test": side(True)})
+    index.leave_out_templates_of(side(False))
+    train_groups: set[str] = set()
+    pairs: list[Overlap] = []
+    other_tasks = 0
+    for row in side(False):
+        train_groups.add(row.group)
+        pairs.extend(index.overlaps(row))
+        other_tasks += index.same_words_other_task(row)
+    return counts, [
+        groups_disjoint(train_groups, held_out),
+        decontaminated(pairs, len(index), other_tasks=other_tasks),
+    ]
 
 
 def sample(rows: Iterable[ChatRow], count: int, seed: int) -> list[ChatRow]:
@@ -194,7 +217,7 @@ def sample(rows: Iterable[ChatRow], count: int, seed: int) -> list[ChatRow]:
 
 @dataclass(frozen=True)
 class Difference:
-    """What two files do not share, by id: lists of ids, in the order of their file."""
+    """What two files do not share: lists of ids, in the order of their file."""
 
     only_before: list[str]
     only_after: list[str]
@@ -206,21 +229,45 @@ class Difference:
 SHOWN_CHANGES = 5
 
 
-def diff(before: Iterable[ChatRow], after: Iterable[ChatRow]) -> Difference:
-    """Compare rows by id: messages and tools. Holds an id and 16 bytes for each row of the first."""
-    known = {row.id: digest(row, "row") for row in before}
-    only_after: list[str] = []
+def diff(before: Path, after: Path, reading: Reading) -> Difference:
+    """Compare rows by id: messages and tools. Holds an id and 16 bytes for each row of the first.
+
+    A file whose records have no ids is numbered by its lines, and its rows are called by its name: there, rows of equal
+    content are the same, whatever they are called.
+
+    Raises:
+        DataError: as `Reading.rows`.
+    """
+    numbered = [not has_ids(path, reading.columns) for path in (before, after)]
+    known = {row.id: digest(row, "row") for row in reading.rows([before])}
+    came: list[tuple[str, bytes]] = []
     changed: list[str] = []
     examples: list[dict[str, str]] = []
     same = 0
-    for row in after:
-        earlier = known.pop(row.id, None)
+    for row in reading.rows([after]):
+        mark = digest(row, "row")
+        earlier = None if all(numbered) else known.pop(row.id, None)
         if earlier is None:
-            only_after.append(row.id)
-        elif earlier == digest(row, "row"):
+            came.append((row.id, mark))
+        elif earlier == mark:
             same += 1
         else:
             changed.append(row.id)
             if len(examples) < SHOWN_CHANGES:
                 examples.append({"id": row.id, "after": whole(row)[:400]})
-    return Difference([*known], only_after, changed, same, examples)
+    only_after = _without_equal(known, came) if any(numbered) else [name for name, _ in came]
+    return Difference([*known], only_after, changed, same + len(came) - len(only_after), examples)
+
+
+def _without_equal(known: dict[str, bytes], came: Sequence[tuple[str, bytes]]) -> list[str]:
+    """Return the ids of `came` whose content no row of `known` has; a row that is equal to one leaves `known`."""
+    names: dict[bytes, list[str]] = {}
+    for name, mark in reversed(known.items()):
+        names.setdefault(mark, []).append(name)
+    left = []
+    for name, mark in came:
+        if names.get(mark):
+            del known[names[mark].pop()]
+        else:
+            left.append(name)
+    return left

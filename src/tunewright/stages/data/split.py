@@ -15,7 +15,7 @@ def wanted_rows(test: float, num_rows: int) -> int:
     return math.ceil(test * num_rows) if test < 1 else int(test)
 
 
-def held_out_groups(groups: Sequence[str], test: float, seed: int) -> set[str]:
+def held_out_groups(groups: Sequence[str], test: float, seed: int, where: str = "data.split.test") -> set[str]:
     """Return the groups to hold out, so many that at least the wanted rows are in them.
 
     The order of the groups is that of a hash over seed and name: the same on every machine and Python, whatever the
@@ -25,6 +25,7 @@ def held_out_groups(groups: Sequence[str], test: float, seed: int) -> set[str]:
         groups: the group of every row.
         test: rows to hold out, or a share below 1.
         seed: decides which groups.
+        where: what asks for that many, for the error.
 
     Raises:
         DataError: there are not that many rows.
@@ -33,8 +34,8 @@ def held_out_groups(groups: Sequence[str], test: float, seed: int) -> set[str]:
     wanted = wanted_rows(test, len(groups))
     if wanted > len(groups):
         raise DataError(
-            f"{wanted} test rows are asked for, and {len(groups)} rows are there", where="data.split.test",
-            expected=f"fewer than {len(groups)}, so that rows are left to train on", fix="lower `split.test`",
+            f"{wanted} test rows are asked for, and {len(groups)} rows are there", where=where,
+            expected=f"fewer than {len(groups)}, so that rows are left to train on", fix=f"lower `{where}`",
         )  # fmt: skip
     chosen: set[str] = set()
     count = 0

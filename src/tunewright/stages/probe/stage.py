@@ -11,7 +11,6 @@ writes   probe.json, answers.jsonl, and the verdict `model_is_what_it_claims`
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,9 +44,7 @@ def probe(section: ProbeSection, out: Path, run: RunContext, trained: Trained | 
     """
     began = time.perf_counter()
     folder = model_folder(trained.base_model if trained else str(section.model))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT still uses an old name of transformers
-        subject = load_subject(folder, resolve_precision(section.precision), trained.adapter if trained else None)
+    subject = load_subject(folder, resolve_precision(section.precision), trained.adapter if trained else None)
     subject, results, answers = probed(subject, section.seed or 0)
     found = signs(results)
     verdict = model_is_what_it_claims(results, section.expect, evidence="probe.json")
