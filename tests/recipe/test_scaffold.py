@@ -27,9 +27,9 @@ def save(tmp_path):
 @pytest.mark.parametrize("entropy_aware", [True, False])
 def test_a_new_recipe_loads(save, dataset, entropy_aware):
     recipe = save(new_recipe(Wish("new", "owner/model", dataset, steps=30, entropy_aware=entropy_aware), "new.yaml"))
-    assert recipe.ids() == ["data", "before", "sft", "after", "compare"]
-    assert recipe.stages[2][1].steps == 30
-    assert recipe.stages[2][1].weighting.type == ("linear" if entropy_aware else "none")
+    assert recipe.ids() == ["data", "check", "before", "sft", "after", "compare"]
+    assert recipe.stages[3][1].steps == 30
+    assert recipe.stages[3][1].weighting.type == ("linear" if entropy_aware else "none")
 
 
 def test_a_new_recipe_opens_with_the_modeline_and_says_how_to_run_it():
@@ -42,18 +42,18 @@ def test_a_new_recipe_opens_with_the_modeline_and_says_how_to_run_it():
 def test_the_recipe_of_the_one_liner_loads(save, dataset):
     text = finetune_recipe("owner/model", dataset, name="quick", entropy_aware=True, epochs=0.5)
     recipe = save(text)
-    assert [kind for kind, _ in recipe.stages] == ["data", "evaluate", "sft", "evaluate", "compare"]
+    assert [kind for kind, _ in recipe.stages] == ["data", "check", "evaluate", "sft", "evaluate", "compare"]
     assert {section.suite for kind, section in recipe.stages if kind == "evaluate"} == {
         "tool-calls" if dataset == "bfcl" else "exact-match"
     }
-    assert recipe.stages[2][1].epochs == 0.5
-    assert recipe.stages[2][1].weighting == EntropyConfig(type="linear", floor=0.1).resolved()
-    assert recipe.stages[3][1].model == "sft"
+    assert recipe.stages[3][1].epochs == 0.5
+    assert recipe.stages[3][1].weighting == EntropyConfig(type="linear", floor=0.1).resolved()
+    assert recipe.stages[4][1].model == "sft"
 
 
 def test_the_one_liner_trains_three_epochs_unless_told_otherwise(save):
     recipe = save(finetune_recipe("owner/model", "bfcl", name="quick", entropy_aware=False, epochs=None))
-    assert recipe.stages[2][1].epochs == 3
+    assert recipe.stages[3][1].epochs == 3
 
 
 @pytest.mark.parametrize("text", ["My Data.jsonl", "owner/Name-2", "2026", "../x/.jsonl", "///", "Ünicode", "a.b.YAML"])

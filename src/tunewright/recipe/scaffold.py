@@ -44,6 +44,9 @@ stages:
       split: {{test: 0.2}}               # a share, or a number of rows
       overlong: drop
 
+  # Template, labels, references, installed libraries, memory and cost, before anything is paid for.
+  - check: {{}}
+
   # The model as it is: what has to be beaten.
   - evaluate:
       id: before
@@ -77,6 +80,7 @@ recipe: {name}
 model: {model}
 stages:
   - data:     {{sources: [{source}], split: {{test: 0.2}}, overlong: drop}}
+  - check: {{}}
   - evaluate: {{id: before, suite: {suite}, rows: data.test}}
   - sft:      {{rows: data.train, {length}, weighting: {weighting}}}
   - evaluate: {{id: after, model: sft, suite: {suite}, rows: data.test}}
