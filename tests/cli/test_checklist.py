@@ -35,7 +35,7 @@ def test_as_json_it_is_one_document(run, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["run"] == "tour/1" and told["ready"] is False
     assert {"name", "state", "seen", "evidence"} == set(told["items"][0])
-    assert {item["state"] for item in told["items"]} == {"done", "not done", "not shown"}
+    assert {item["state"] for item in told["items"]} == {"done", "not done", "not shown", "not needed"}
 
 
 def test_a_run_that_is_not_there_is_the_users_mistake(tmp_path, monkeypatch, capsys):

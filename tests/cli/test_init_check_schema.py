@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch):
 def test_init_asks_nothing_when_flags_say_it_all(here, capsys):
     assert main(["init", "new.yaml", *FLAGS, "--steps", "30", "--entropy-aware"]) == 0
     recipe = load_recipe(here / "new.yaml")
-    assert (recipe.recipe, recipe.stages[2][1].steps, recipe.stages[2][1].weighting.type) == ("new", 30, "linear")
+    assert (recipe.recipe, recipe.stages[3][1].steps, recipe.stages[3][1].weighting.type) == ("new", 30, "linear")
     assert "tw check new.yaml" in capsys.readouterr().out
 
 
@@ -85,7 +85,7 @@ def test_init_refuses_a_name_that_utf8_text_cannot_hold(here, capsys, flag):
 @pytest.mark.parametrize("epochs", ["0.123456789012", "1234567.5", "3", "1e-7", "1e22"])
 def test_init_keeps_every_digit_of_the_epochs(here, epochs):
     assert main(["init", "new.yaml", *FLAGS, "--epochs", epochs]) == 0
-    assert load_recipe(here / "new.yaml").stages[2][1].epochs == float(epochs)
+    assert load_recipe(here / "new.yaml").stages[3][1].epochs == float(epochs)
 
 
 @pytest.mark.parametrize("verb", [["init", "new.yaml"], ["finetune"]])
