@@ -45,7 +45,7 @@ def test_a_loss_that_is_no_number_fails_and_the_remedy_says_whose_fault_it_is():
     at_once, later = first_loss_is_finite([None, None]), first_loss_is_finite([2.5, None])
     assert at_once.status is later.status is Status.FAILED
     assert "get the model again" in at_once.remedy and "learning_rate" in later.remedy
-    assert later.measured == "losses of 2 steps: 2.5, not finite"
+    assert later.measured == "losses of 2 steps, in nats a trained token: 2.5, not finite"
     assert first_loss_is_finite([2.5, 2.4]).status is Status.PASSED
 
 
