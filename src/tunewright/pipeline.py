@@ -29,7 +29,7 @@ from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.attempt import STARTED_NAME, Attempt, begin_attempt, counted, end_attempt
 from tunewright.artifacts.contents import file_marks
 from tunewright.artifacts.context import RunContext
-from tunewright.artifacts.dataset import Rows
+from tunewright.artifacts.dataset import Dataset, Rows
 from tunewright.artifacts.files import write_json, write_text, writing
 from tunewright.artifacts.provenance import now, provenance, redact
 from tunewright.artifacts.record import Input, Record, read_record, write_record
@@ -412,9 +412,11 @@ def _resolve(ref: str, artifacts: dict[str, Artifact]) -> Any:
 
 def _num_asked(recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, int]:
     """Return how many rows each evaluation asks, as far as they are made."""
-    sections = [section for kind, section in recipe.stages if kind == "evaluate"]
-    refs = {one.rows for one in sections if one.rows is not None and one.rows.partition(".")[0] in artifacts}
-    return num_asked(recipe, {ref: _resolve(ref, artifacts).count() for ref in refs})
+    rows = dict[str, int]()
+    for key, made in artifacts.items():
+        if isinstance(made, Dataset):
+            rows |= {f"{key}.train": made.train_rows, f"{key}.test": made.test_rows}
+    return num_asked(recipe, rows)
 
 
 def preflight(recipe: Recipe, verdicts: list[Verdict] | None = None) -> list[Verdict]:

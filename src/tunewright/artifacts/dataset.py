@@ -50,11 +50,6 @@ class Rows(BaseModel):
         for _, row in read_jsonl(self.path):
             yield ChatRow.model_construct(**row)
 
-    def count(self) -> int:
-        """Return how many rows there are."""
-        with self.path.open("rb") as file:
-            return sum(1 for line in file if line.strip())
-
     def load(self, limit: int | None = None) -> list[ChatRow]:
         """Return the rows as a list, at most `limit`."""
         rows = list(self)

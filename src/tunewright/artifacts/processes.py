@@ -6,15 +6,25 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+_LOOK_SECONDS = 1.0
 
 
 def end_with_parent() -> None:
-    """Let the system kill this process when its parent ends, however that ends. On Linux; elsewhere nothing is done."""
-    if sys.platform != "linux":
-        return
+    """Let this process end when its parent does, however that ends: Linux kills it, elsewhere it looks every second."""
     parent = os.getppid()
+    if sys.platform != "linux":
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+        return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended in between
         os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)

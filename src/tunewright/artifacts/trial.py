@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict
+
+ENDED: Final = "ended "
+"""the line behind a trial's answer begins so; its exit code follows"""
 
 
 class Batch(BaseModel):

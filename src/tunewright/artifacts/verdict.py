@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -35,6 +36,11 @@ class Verdict(BaseModel):
     def stops(self) -> bool:
         """True if the runner must not start the next stage."""
         return self.status is Status.FAILED and not self.allowed
+
+
+def some_of(ids: Collection[str], most: int = 5) -> str:
+    """Return ids as a verdict names them: the first `most`, and an ellipsis where there are more."""
+    return ", ".join(list(ids)[:most]) + (", …" if len(ids) > most else "")
 
 
 def judge(

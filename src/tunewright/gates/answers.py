@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tunewright.artifacts.verdict import Verdict, judge
+from tunewright.artifacts.verdict import Verdict, judge, some_of
 
 MOST_CUT = 0.05
 MOST_UNSCORED = 0.01
@@ -62,12 +62,11 @@ def references_are_right(evaluation: str, suite: str, metric: str, scores: Mappi
     """
     wrong = [row for row, score in scores.items() if not score]
     right = 1 - len(wrong) / len(scores)
-    named = f": {', '.join(wrong[:_NAMED_IDS])}{', …' if len(wrong) > _NAMED_IDS else ''}" if wrong else ""
     return judge(
         "references_are_right",
         right >= USUALLY_RIGHT,
         measured=f"`{evaluation}`: {suite} gives {metric} to {len(scores) - len(wrong)} of {len(scores)} references"
-        + (f", not to {len(wrong)}{named}" if wrong else ""),
+        + (f", not to {len(wrong)}: {some_of(wrong, _NAMED_IDS)}" if wrong else ""),
         bound=f"at least {USUALLY_RIGHT:.0%}, never below {LEAST_RIGHT:.0%}",
         remedy="another `suite` for these rows, or its `options`; or mend the references: `tw show rows` prints them",
         warn=right >= LEAST_RIGHT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunewright.artifacts.verdict import Verdict, judge
+from tunewright.artifacts.verdict import Verdict, judge, some_of
 from tunewright.chat.labels import LabelAudit
 
 # More than every second row lost says that the recipe and the data do not belong together.
@@ -19,7 +19,6 @@ MAX_SAME_LENGTH_SHARE = 0.02
 MIN_SAME_LENGTH = 5
 MIN_CUT_TOKENS = 64  # nobody cuts shorter than this
 UNITS = ("tokens", "characters")  # what a limit may have counted
-_NAMED_IDS = 5
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,4 @@ def _shares(part: Sequence[str], whole: Sequence[str]) -> dict[str, float]:
 
 
 def _named(ids: list[str]) -> str:
-    if not ids:
-        return ""
-    more = ", …" if len(ids) > _NAMED_IDS else ""
-    return f": {', '.join(ids[:_NAMED_IDS])}{more}"
+    return f": {some_of(ids)}" if ids else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tunewright.artifacts.verdict import Verdict, judge
+from tunewright.artifacts.verdict import Verdict, judge, some_of
 
 BOUNDS: dict[str, float] = {
     "said before": 0.1,
@@ -26,8 +26,7 @@ def rows_are_sound(found: Mapping[str, Sequence[str]], num_rows: int) -> Verdict
         num_rows: that were looked at.
     """
     bad = {kind: rows for kind, rows in found.items() if len(rows) > BOUNDS[kind] * num_rows}
-    told = [f"{len(rows)} {kind} ({', '.join(rows[:_NAMED_IDS])}{', …' if len(rows) > _NAMED_IDS else ''})"
-            for kind, rows in bad.items()]  # fmt: skip
+    told = [f"{len(rows)} {kind} ({some_of(rows, _NAMED_IDS)})" for kind, rows in bad.items()]
     return judge(
         "rows_are_sound",
         not bad,

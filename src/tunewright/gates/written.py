@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tunewright.artifacts.verdict import Verdict, judge
-
-_NAMED_IDS = 5
+from tunewright.artifacts.verdict import Verdict, judge, some_of
 
 
 def rows_are_written(left_out: Mapping[str, str], num_rows: int) -> Verdict:
@@ -19,12 +17,13 @@ def rows_are_written(left_out: Mapping[str, str], num_rows: int) -> Verdict:
         left_out: row id -> the role whose words are not in the rendered text.
         num_rows: that were looked at.
     """
+    named = some_of(left_out)
     roles = ", ".join(f"{count} of the {role}" for role, count in Counter(left_out.values()).items())
-    named = ", ".join(list(left_out)[:_NAMED_IDS]) + (", …" if len(left_out) > _NAMED_IDS else "")
     return judge(
         "rows_are_written",
         not left_out,
-        measured=f"{len(left_out)} of {num_rows} rows lose words" + (f" ({roles}): {named}" if left_out else ""),
+        measured=f"{len(left_out)} of {num_rows} rows lose words"
+        + (f" ({roles}): {named}" if left_out else ""),
         bound="0 rows",
         remedy="mend chat_template.jinja, or join the text with a turn that the template writes (a system text goes in "
         "front of the first question)",
@@ -33,11 +32,10 @@ def rows_are_written(left_out: Mapping[str, str], num_rows: int) -> Verdict:
 
 def answers_say_something(empty: Sequence[str], num_rows: int) -> Verdict:
     """FAILED if a row's last answer is empty or blank and calls no tool: it would teach to say nothing; names rows."""
-    named = ", ".join(empty[:_NAMED_IDS]) + (", …" if len(empty) > _NAMED_IDS else "")
     return judge(
         "answers_say_something",
         not empty,
-        measured=f"{len(empty)} of {num_rows} rows answer with nothing" + (f": {named}" if empty else ""),
+        measured=f"{len(empty)} of {num_rows} rows answer with nothing" + (f": {some_of(empty)}" if empty else ""),
         bound="0 rows",
         remedy="remove these rows: `filters: [{type: quality}]` in the data stage takes them",
     )

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,16 @@ def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]
     verdicts = list[Verdict]()
     entries = measured["format"] = list[dict[str, Any]]()
     trains = any(kind == "sft" for kind, _ in recipe.stages)
+
+    @cache
+    def first_rows(data_id: str) -> list[ChatRow]:
+        return list(_rows(data_sections(recipe)[data_id], section.limit))
+
     for training in trainings(recipe):
         folder = tokenizer_folder(training.model)
         entry: dict[str, Any] = {"model": training.model}
         entries.append(entry)
-        rows = list(_rows(training.data, section.limit)) if training.data else []
+        rows = first_rows(training.data.id) if training.data else []
         of_template = judge_template(
             folder, entry, trains_embeddings=training.trains_embeddings, calls_tools=calls_tools(rows)
         )
@@ -112,7 +118,7 @@ def check_format(recipe: Recipe, section: CheckSection, measured: dict[str, Any]
             if not any(verdict.stops for verdict in of_template):
                 raise
     if not any(verdict.stops for verdict in verdicts):  # a template that cannot write an answer has been told
-        verdicts += _judge_answers(recipe, section, measured)
+        verdicts += _judge_answers(recipe, first_rows, measured)
     return verdicts
 
 
@@ -127,12 +133,14 @@ def _judge_rows(
     ]
 
 
-def _judge_answers(recipe: Recipe, section: CheckSection, measured: dict[str, Any]) -> list[Verdict]:
+def _judge_answers(
+    recipe: Recipe, first_rows: Callable[[str], list[ChatRow]], measured: dict[str, Any]
+) -> list[Verdict]:
     """Return the verdicts on the references of every `data` stage that is asked, as each model that is asked says them.
 
     Raises: as `judge_references`.
     """
-    data = {one.id: one for kind, one in recipe.stages if kind == "data"}
+    data = data_sections(recipe)
     base = {one.id: str(one.model) for kind, one in recipe.stages if kind == "sft"}
     asks = defaultdict[tuple[str, str], list[EvaluateSection]](list)
     for one in _evaluations(recipe):
@@ -141,14 +149,13 @@ def _judge_answers(recipe: Recipe, section: CheckSection, measured: dict[str, An
             asks[base.get(one.model, one.model), rows].append(one)
     verdicts = list[Verdict]()
     for (model, rows), evaluations in asks.items():
-        some = list(_rows(data[rows], section.limit))
-        verdicts += judge_references(tokenizer_folder(model), some, evaluations, measured)
+        verdicts += judge_references(tokenizer_folder(model), first_rows(rows), evaluations, measured)
     return verdicts
 
 
 def trainings(recipe: Recipe) -> list[Training]:
     """Return every pair of a model and rows that the recipe trains; where it trains nothing, what its rows are for."""
-    data = {section.id: section for kind, section in recipe.stages if kind == "data"}
+    data = data_sections(recipe)
     found: dict[tuple[str, str], Training] = {}
     for sft in (section for kind, section in recipe.stages if kind == "sft"):
         rows = sft.rows.partition(".")[0]
@@ -163,6 +170,11 @@ def trainings(recipe: Recipe) -> list[Training]:
         for rows, section in data.items():
             found[rows, ""] = Training(str(section.model), section, False, tuple(_evaluations(recipe)))
     return list(found.values())
+
+
+def data_sections(recipe: Recipe) -> dict[str, DataSection]:
+    """Return the `data` stages by id."""
+    return {section.id: section for kind, section in recipe.stages if kind == "data"}
 
 
 def _evaluations(recipe: Recipe) -> Iterator[EvaluateSection]:

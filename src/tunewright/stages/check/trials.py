@@ -21,6 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tunewright.artifacts.trial import ENDED
+
 TRIAL = "tunewright.stages.sft.trial"
 
 
@@ -104,7 +106,6 @@ class Host:
         self._process.wait()
 
 
-ENDED = "ended "
 _host: Host | None = None
 
 

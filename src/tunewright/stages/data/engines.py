@@ -13,16 +13,16 @@ import logging
 import os
 import pickle
 import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
+from tunewright.artifacts.processes import end_with_parent
 from tunewright.errors import DataError, EnvironmentProblem, MissingExtra
 from tunewright.stages.data.chunks import Chunk
 from tunewright.stages.data.sieve import Segment, sift, start, take, write
@@ -79,17 +79,13 @@ def _shared(chunks: Iterator[Chunk], segment: Segment, work: Path, workers: int)
 
 
 def _begin(segment: Segment, work: Path) -> None:
-    """Start a process: Ctrl-C is its parent's to answer, and it ends when its parent does."""
+    """Start a process: Ctrl-C is its parent's to answer, and it ends when its parent does.
+
+    By itself it would not: the processes of an executor hold both ends of its queue, and never see it closed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     start(segment, work)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # the executor's processes hold both ends of its queue: they would never see it closed
 
 
 def _ended() -> EnvironmentProblem:

@@ -11,7 +11,6 @@ on either head.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +31,7 @@ from tunewright.losses.metrics import EntropyMeter
 from tunewright.losses.selection import Selector, Thresholds, exact_thresholds
 from tunewright.losses.weighting import normalizer, weight_tokens
 from tunewright.models.precision import Precision
+from tunewright.recipe.explain import nearest
 from tunewright.recipe.sections import EntropyConfig, SftSection
 from tunewright.stages.sft.collate import PackedCollator
 from tunewright.stages.sft.head import find_output_head, head_weights
@@ -291,12 +291,8 @@ def _check_targets(model: Any, targets: str | tuple[str, ...]) -> None:
             f"the model has no module `{missing[0]}`" if missing else "no module is named",
             where="sft.lora.targets",
             expected="all-linear, or some of " + ", ".join(sorted(ends)),
-            fix=f"did you mean {nearest}?" if missing and (nearest := _nearest(missing[0], ends)) else None,
+            fix=f"did you mean {meant}?" if missing and (meant := nearest(missing[0], sorted(ends))) else None,
         )
-
-
-def _nearest(name: str, names: set[str]) -> str | None:
-    return next(iter(get_close_matches(name, sorted(names), n=1)), None)
 
 
 def _lora(section: SftSection) -> LoraConfig:

@@ -31,7 +31,7 @@ from typing import Any, Final, TextIO
 
 from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.processes import end_with_parent
-from tunewright.artifacts.trial import Measured, Reading, Trial
+from tunewright.artifacts.trial import ENDED, Measured, Reading, Trial
 from tunewright.chat.render import Renderer
 from tunewright.errors import EXIT_BUG, EXIT_DONE, TunewrightError
 from tunewright.models.devices import hold_library_pages, peak_memory, resident_memory
@@ -185,7 +185,7 @@ def main() -> int:
                 os._exit(code)
         else:
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(f"ended {code}", file=out, flush=True)
+        print(f"{ENDED}{code}", file=out, flush=True)
         if not forks:
             return code
     return EXIT_DONE
