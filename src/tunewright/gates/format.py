@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunewright.artifacts.verdict import Verdict, judge
+from tunewright.artifacts.verdict import Verdict, judge, some_of
 from tunewright.chat.lint import NAMED, TemplateFacts, Written
 from tunewright.chat.parity import View
 from tunewright.chat.row_lint import RowsFacts
@@ -55,8 +55,7 @@ def _invented(one: Written) -> str:
 
 
 def _listed(texts: Sequence[str]) -> str:
-    more = ", …" if len(texts) > NAMED else ""
-    return ", ".join(f"`{text}`" for text in texts[:NAMED]) + more
+    return some_of([f"`{text}`" for text in texts], NAMED)
 
 
 def one_bos(facts: TemplateFacts) -> Verdict:

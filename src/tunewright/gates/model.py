@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tunewright.artifacts.trial import Reading
-from tunewright.artifacts.verdict import Verdict, judge
+from tunewright.artifacts.verdict import Verdict, judge, some_of
 from tunewright.models.weights import WeightFacts
 
 NAMED = 3
@@ -119,4 +119,4 @@ def _nats(value: float | None) -> str:
 
 
 def _listed(texts: Sequence[str]) -> str:
-    return ", ".join(texts[:NAMED]) + (", …" if len(texts) > NAMED else "")
+    return some_of(texts, NAMED)

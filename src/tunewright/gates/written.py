@@ -22,8 +22,7 @@ def rows_are_written(left_out: Mapping[str, str], num_rows: int) -> Verdict:
     return judge(
         "rows_are_written",
         not left_out,
-        measured=f"{len(left_out)} of {num_rows} rows lose words"
-        + (f" ({roles}): {named}" if left_out else ""),
+        measured=f"{len(left_out)} of {num_rows} rows lose words" + (f" ({roles}): {named}" if left_out else ""),
         bound="0 rows",
         remedy="mend chat_template.jinja, or join the text with a turn that the template writes (a system text goes in "
         "front of the first question)",

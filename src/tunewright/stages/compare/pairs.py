@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunewright.artifacts.scores import ScoreRow, asked_alike
+from tunewright.artifacts.verdict import some_of
 from tunewright.errors import DataError, PairingError
 from tunewright.stats.groups import Floats
 
@@ -73,8 +74,7 @@ def _by_id(rows: Iterable[ScoreRow], side: str) -> dict[str, ScoreRow]:
 
 
 def _first(ids: Iterable[str]) -> str:
-    ordered = sorted(ids)
-    return ", ".join(ordered[:5]) + (", …" if len(ordered) > 5 else "")
+    return some_of(sorted(ids))
 
 
 def shared_metrics(pairs: Sequence[Pair]) -> list[str]:
