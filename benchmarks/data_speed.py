@@ -1,17 +1,24 @@
 """Rows read, filtered, near-deduplicated and written: rows/s and resident memory, against the same in `datasets`.
 
-    python -m benchmarks.data_speed --rows 100000 --rows 1000000        both sides, flatness over the sizes
+    python -m benchmarks.data_speed --rows 100000 --rows 1000000        all sides, flatness over the sizes
     python -m benchmarks.data_speed --rows 3000 --side ours
     python -m benchmarks.data_speed --rows 100000 --side ours --kills 5     killed so often, the same bytes
 
 The rows are made from the real ones of BFCL: a share is copied, a share copied with a word changed, and of the rest a
-third of the words is drawn anew, so that duplicates are there and the most are none. Both sides do the same with the
-same functions: quality, exact duplicates, near duplicates by MinHash (rensa), written as JSON lines; and the ids that
-come out are compared. Memory is the sum over the process and its children, sampled every 50 ms.
+third of the words is drawn anew, so that duplicates are there and the most are none. All sides do the same: quality,
+exact duplicates, near duplicates by MinHash, written as JSON lines.
+
+    ours            `tunewright.stages.data.prune`
+    datasets        `datasets` with rensa called as its users do: a set of runs of words, as strings, for each row
+    datasets-ours   `datasets` with our functions, which hash words once and runs by arithmetic; the same ids must come
+
+The rules of quality are the same function everywhere. Memory is the sum over the process and its children, sampled
+every 50 ms.
 """
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -21,46 +28,73 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tunewright.artifacts.dataset import ChatRow
 
 SAMPLE_SECONDS = 0.05
 COPIED, ALTERED, DRAWN = 0.05, 0.15, 0.35
+SignaturesOf = Callable[[list[ChatRow]], list[Any]]
+SIDES = ("ours", "datasets", "datasets-ours")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Wall clock and CPU in seconds; peak of memory in MiB, over all and over the second half of the time; ids."""
+
+    seconds: float
+    cpu: float
+    peak: float
+    late: float
+    kept: list[str]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, action="append")
-    parser.add_argument("--side", choices=("ours", "datasets", "both"), default="both")
+    parser.add_argument("--side", choices=SIDES, action="append")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--run", choices=("ours", "datasets"), help=argparse.SUPPRESS)
+    parser.add_argument("--run", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--files", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        {"ours": ours, "datasets": theirs}[options.run](*options.files, options.processes)
+        {"ours": ours, "datasets": theirs, "datasets-ours": theirs_by_ours}[options.run](
+            *options.files, options.processes
+        )
         return 0
-    sides = ("ours", "datasets") if options.side == "both" else (options.side,)
     same = True
     for count in options.rows or [20_000]:
         with tempfile.TemporaryDirectory() as folder:
             source = make_rows(Path(folder) / "rows.jsonl", count, options.seed)
             print(f"{count:,} rows, {source.stat().st_size / 1e6:.0f} MB", flush=True)
-            found = {side: measured(side, source, Path(folder), options.processes) for side in sides}
+            found = {side: measured(side, source, Path(folder), options.processes) for side in options.side or SIDES}
             if options.kills:
                 same &= survives(source, Path(folder), options.processes, options.kills, options.seed)
-        for side, (seconds, cpu, peak, late, kept) in found.items():
-            print(
-                f"  {side:<9}{seconds:8.1f} s {cpu:8.1f} s of CPU  {count / seconds:9,.0f} rows/s  "
-                f"peak {peak:6.0f} MiB, in the second half {late:6.0f} MiB  kept {len(kept):,}",
-                flush=True,
-            )
-        if len(found) == 2:
-            (our_seconds, *_, ours_kept), (their_seconds, *_, theirs_kept) = found.values()
-            same &= ours_kept == theirs_kept
-            print(f"  {their_seconds / our_seconds:.2f} times as fast; the same rows: {ours_kept == theirs_kept}")
+        same &= told(found, count)
     return int(not same)
+
+
+def told(found: dict[str, Measured], count: int) -> bool:
+    """Print what each side took, and how ours compares; False where the same functions gave other rows."""
+    ours_took = found.get("ours")
+    same = True
+    for side, took in found.items():
+        print(
+            f"  {side:<14}{took.seconds:8.1f} s {took.cpu:8.1f} s of CPU  {count / took.seconds:9,.0f} rows/s  "
+            f"peak {took.peak:6.0f} MiB, in the second half {took.late:6.0f} MiB  kept {len(took.kept):,}",
+            flush=True,
+        )
+        if ours_took is None or side == "ours":
+            continue
+        apart = len(set(took.kept) ^ set(ours_took.kept))
+        print(f"    ours is {took.seconds / ours_took.seconds:.2f} times as fast; {apart} rows differ", flush=True)
+        same &= side != "datasets-ours" or took.kept == ours_took.kept
+    return same
 
 
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -68,7 +102,6 @@ def main() -> int:
 
 def make_rows(path: Path, count: int, seed: int) -> Path:
     """Write `count` chat rows made from BFCL's."""
-    from tunewright.artifacts.dataset import ChatRow
     from tunewright.sources.bfcl import read_bfcl
 
     real = [row for row in read_bfcl(("simple_python", "live_simple", "multiple")) if isinstance(row, ChatRow)]
@@ -116,16 +149,51 @@ def ours(source: Path, output: Path, processes: int) -> None:
 
 
 def theirs(source: Path, output: Path, processes: int) -> None:
-    """Do the same in `datasets`: row-wise steps in processes, those that compare rows in one."""
+    """Do it in `datasets`, as its users write it: what is said as JSON, hashed; runs of words as strings, to rensa."""
+    import numpy as np
+    from rensa import RMinHash
+
+    from tunewright.sources.filters.duplicates import SEED
+    from tunewright.sources.text import shingles, whole, words
+
+    _, _, near = sections()
+
+    def key(row: ChatRow) -> bytes:
+        return hashlib.sha256(json.dumps(row.messages, sort_keys=True).encode()).digest()
+
+    def signatures(rows: list[ChatRow]) -> list[np.ndarray]:
+        found = []
+        for row in rows:
+            sketch = RMinHash(near.permutations, SEED)
+            sketch.update(shingles(words(whole(row)), near.words))
+            found.append(np.array(sketch.digest(), dtype=np.uint32).astype(np.uint16))
+        return found
+
+    in_datasets(source, output, processes, key, signatures)
+
+
+def theirs_by_ours(source: Path, output: Path, processes: int) -> None:
+    """Do it in `datasets` with our functions."""
+    from tunewright.sources.filters.duplicates import digest, signatures_of
+
+    _, exact, near = sections()
+    in_datasets(
+        source, output, processes, lambda row: digest(row, exact.of), lambda rows: list(signatures_of(rows, near))
+    )
+
+
+def in_datasets(
+    source: Path, output: Path, processes: int, key: Callable[[ChatRow], bytes], signatures_of: SignaturesOf
+) -> None:
+    """Filter row-wise in processes, and what compares rows in one."""
     import numpy as np
     from datasets import load_dataset
 
-    from tunewright.artifacts.dataset import ChatRow
     from tunewright.sources.filters.build import build_check
-    from tunewright.sources.filters.duplicates import Bands, digest, signatures_of, similarity
+    from tunewright.sources.filters.duplicates import Bands, similarity
     from tunewright.sources.filters.protocol import Removed
 
-    quality, exact, near = sections()
+    quality, _, near = sections()
     check = build_check(quality)
     seen: dict[bytes, str] = {}
 
@@ -134,7 +202,7 @@ def theirs(source: Path, output: Path, processes: int) -> None:
 
     def signed(batch: dict[str, list]) -> dict[str, list]:
         rows = [row_of({"id": key, "messages": said}) for key, said in zip(batch["id"], batch["messages"], strict=True)]
-        return {"signature": list(signatures_of(rows, near))}
+        return {"signature": signatures_of(rows)}
 
     bands = Bands.of(near.threshold, near.permutations)
     holders: dict[int, int] = {}
@@ -153,8 +221,7 @@ def theirs(source: Path, output: Path, processes: int) -> None:
     table = load_dataset("json", data_files=str(source), split="train")
     table = table.filter(lambda record: not isinstance(check(row_of(record)), Removed), num_proc=processes)
     table = table.filter(
-        lambda record: seen.setdefault(digest(row_of(record), exact.of), record["id"]) == record["id"],
-        new_fingerprint="exact",
+        lambda record: seen.setdefault(key(row_of(record)), record["id"]) == record["id"], new_fingerprint="exact"
     )
     table = table.map(signed, batched=True, batch_size=1000, num_proc=processes)
     table = table.filter(is_new, batched=True, batch_size=1000, new_fingerprint="near")
@@ -164,11 +231,11 @@ def theirs(source: Path, output: Path, processes: int) -> None:
 # ── measuring ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def measured(side: str, source: Path, folder: Path, processes: int) -> tuple[float, float, float, float, list[str]]:
-    """Return seconds, seconds of CPU, the peak of memory, that of the second half of the time (MiB), and the ids."""
+def measured(side: str, source: Path, folder: Path, processes: int) -> Measured:
+    """Run one side in a process of its own."""
     output = folder / f"{side}.jsonl"
     command = [sys.executable, "-m", "benchmarks.data_speed", "--run", side, "--files", str(source), str(output)]
-    environment = {**os.environ, "HF_HOME": str(folder / "home"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    environment = {**os.environ, "HF_HOME": str(folder / f"home-{side}"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     start, cpu = time.monotonic(), children_cpu()
     run = subprocess.Popen([*command, "--processes", str(processes)], env=environment)
     samples = []
@@ -179,7 +246,7 @@ def measured(side: str, source: Path, folder: Path, processes: int) -> tuple[flo
     if run.returncode:
         sys.exit(f"{side} ended with {run.returncode}")
     kept = [json.loads(line)["id"] for line in output.open(encoding="utf-8")]
-    return seconds, children_cpu() - cpu, max(samples), max(samples[len(samples) // 2 :]), kept
+    return Measured(seconds, children_cpu() - cpu, max(samples), max(samples[len(samples) // 2 :]), kept)
 
 
 def survives(source: Path, folder: Path, processes: int, kills: int, seed: int) -> bool:

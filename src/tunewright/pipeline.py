@@ -431,14 +431,14 @@ def preflight(recipe: Recipe, verdicts: list[Verdict] | None = None) -> list[Ver
     Raises:
         ModelError, DataError: as the stages themselves would, before anything is spent.
     """
+    if any(kind == "sft" for kind, _ in recipe.stages):
+        warm()  # it imports while the rows are read
     stages = plan(recipe)
     own = next((stage.section for stage in stages if stage.kind == "check"), CheckSection(id="check"))
     last = Planned(len(stages) + 1, "check", own, {}, {}, {}, 0, recipe=recipe)
     artifacts: dict[str, Artifact] = {}
     verdicts = [] if verdicts is None else verdicts
     verdicts += judge_design(recipe)
-    if any(stage.kind == "sft" for stage in stages):
-        warm()  # it imports while the rows are read
     with tempfile.TemporaryDirectory() as folder:
         for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
             context = RunContext(stage=stage.id, quiet=True)

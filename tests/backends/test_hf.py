@@ -91,6 +91,20 @@ def test_batches_hold_rows_of_similar_length_longest_first():
     assert lengths == [[30, 12, 9], [9, 7, 5], [3]]
 
 
+def test_batches_at_one_time_are_dealt_like_rows_and_none_is_left_over():
+    lengths = [[len(p.token_ids) for p in batch] for batch in plan_batches(prompts(), 2, at_once=2)]
+    assert lengths == [[30, 9], [12, 9], [7, 3], [5]]
+    assert plan_batches(prompts()[:1], 2, at_once=4) == [prompts()[:1]]
+
+
+def test_rows_with_one_prompt_are_dealt_together_as_far_as_a_batch_holds_them():
+    asked = [Prompt(f"{name}-{n}", ids) for name, ids in (("a", (1, 2)), ("b", (1, 3))) for n in range(3)]
+    assert [[p.id for p in batch] for batch in plan_batches(asked, 3, at_once=2)] == [
+        ["a-0", "a-1", "a-2"], ["b-0", "b-1", "b-2"],
+    ]  # fmt: skip
+    assert sorted(len(batch) for batch in plan_batches(asked[:3], 2, at_once=2)) == [1, 2]
+
+
 def test_a_short_shared_start_is_not_worth_its_bookkeeping():
     assert shared_start([(1, 2, 3), (1, 2, 4)]) == 0
 

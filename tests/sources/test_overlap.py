@@ -53,6 +53,41 @@ def test_a_near_copy_with_words_changed_all_over_is_found_by_its_runs():
     assert found(row(" ".join(scattered)), tests) == []
 
 
+def talk(id: str, *turns: tuple[str, str]) -> ChatRow:
+    said = [({"role": "user", "content": asked}, {"role": "assistant", "content": told}) for asked, told in turns]
+    return ChatRow(id=id, messages=[message for pair in said for message in pair], tools=None)
+
+
+ASKED = ("And how many days does the ferry to Iceland take in winter?", "It takes about three days.")
+
+
+def test_the_last_turn_of_a_talk_is_found_behind_another_beginning():
+    test = talk("test", (LONG, "Nine."), ASKED)
+    train = talk("train", ("Hello, I plan a journey to the north of Europe.", "How nice!"), ASKED)
+    assert found(train, test) == [("turn", "test")]
+    assert found(talk("train", *train_turns_after(ASKED)), test) == [("turn", "test")]  # trained on there too
+    assert found(talk("train", (ASKED[0], "It does not sail in winter.")), test) == []
+    assert found(train, talk("test", ASKED, (LONG, "Nine."))) == []  # it is no question of the test row's
+
+
+def train_turns_after(turn: tuple[str, str]) -> list[tuple[str, str]]:
+    return [("Good morning!", "Good morning."), turn, ("Thank you.", "With pleasure.")]
+
+
+def test_a_turn_of_few_words_or_of_many_rows_is_no_leak():
+    brief = ("Where did they go after that?", "Home.")
+    begins = [
+        (f"The children of story {n} went to the sea, and to the woods when it rained.", "I see.") for n in "abcd"
+    ]
+    assert found(talk("train", begins[0], brief), talk("test", begins[1], brief)) == []
+    tests = [talk(f"t{n}", (f"{LONG} {n}", "Nine."), ASKED) for n in range(4)]
+    assert found(talk("train", begins[0], ASKED), *tests) == []
+    index = EvaluationIndex({"test": tests[:1]})
+    train = [talk(f"train{n}", (f"Story {n}", "I see."), ASKED) for n in range(9)]
+    index.leave_out_templates_of(train)
+    assert [pair for one in train for pair in index.overlaps(one)] == []
+
+
 def test_questions_of_one_template_are_different_questions():
     def ask(n: int) -> str:
         return (

@@ -23,10 +23,10 @@ from tunewright.cli.rows_of import rows_of
 from tunewright.errors import BudgetSpent, DataError, GateFailed
 from tunewright.models.devices import Device, this_device
 from tunewright.recipe.load import load_recipe
-from tunewright.stages.check.money import check_money, first_steps, run_trial, usd_per_hour
+from tunewright.stages.check.money import begun_trial, check_money, first_steps, run_trial, usd_per_hour
 from tunewright.stages.check.trials import TooLong, warm
 from tunewright.stages.sft.stage import plan_training, sft
-from tunewright.stages.sft.trial import MOST_FRAME_TOKENS, frame_tokens, measure
+from tunewright.stages.sft.trial import CPU_TOKENS, MOST_FRAME_TOKENS, Steps, choose_steps, frame_tokens, measure
 
 GENEROUS = "budget={hours: 5, usd: 50, usd_per_hour: 2}"
 
@@ -63,7 +63,7 @@ def tried(recipe, model):
     section = recipe.stages[2][1].model_copy(update={"model": str(model)})
     with rows_of(recipe) as rows:
         plan = plan_training(rows[section.rows], section, Renderer.from_folder(model))
-        return measure([plan.examples[: section.batch_size]], section)
+        return measure(Steps([plan.examples[: section.batch_size]], section))
 
 
 def test_a_weight_that_is_no_number_is_seen_in_the_first_step(recipe_file, toy_model, tmp_path):
@@ -136,6 +136,38 @@ def test_a_trial_that_takes_too_long_or_dies_is_told(recipe_file):
             warm().ask({**job, "limit": 10**12}, most_seconds=0.01)
         ended = warm().ask(job, most_seconds=120)  # no limit: a bug, told on stderr
     assert (ended.code, ended.answer) == (3, "") and "limit" in ended.complaint
+
+
+def test_a_trial_that_was_begun_is_the_one_asked_for_or_goes_without_a_step(recipe_file):
+    recipe = load_recipe(recipe_file)
+    section, device = recipe.stages[2][1], this_device()
+    with rows_of(recipe) as rows:
+        with begun_trial(recipe, rows, device):
+            begun = run_trial(rows["data.train"], section, 2, device)
+            host = warm()
+            again = run_trial(rows["data.train"], section, 2, device)  # another one, from its beginning
+        for _ in range(2):
+            with begun_trial(recipe, rows, device):
+                pass  # a check that fails before
+        last = run_trial(rows["data.train"], section, 2, device)
+    assert warm() is host
+    assert begun.measured.losses == again.measured.losses == last.measured.losses
+
+
+def test_two_steps_on_a_cpu_take_no_more_rows_than_their_speed_needs_three_or_a_tight_fit_take_all(recipe_file):
+    def rows(count, length):
+        return [{"input_ids": list(range(n, n + length)), "labels": [1] * length} for n in range(count)]
+
+    section = load_recipe(recipe_file).stages[2][1].model_copy(update={"batch_size": 4, "gradient_accumulation": 3})
+    batches = [rows(3, 20), rows(4, 50), rows(4, CPU_TOKENS // 2), rows(4, CPU_TOKENS)]
+    quick = choose_steps(batches, section, 2, packed=True, near=False)
+    assert quick.batches == [batches[1][:2], batches[2][:2]]  # a batch with a row less would shift the next
+    assert (quick.section.batch_size, quick.section.gradient_accumulation) == (2, 1)
+    tight = choose_steps(batches, section, 2, packed=True, near=True)
+    assert (tight.batches, tight.section) == ([batches[1], batches[3]], section)
+    assert choose_steps(batches, section, 3, packed=True, near=False).batches == [batches[2], batches[3], batches[2]]
+    assert choose_steps(batches[:1], section, 1, packed=True, near=False).batches == batches[:1]
+    assert choose_steps(batches, section, 0, packed=True, near=True).batches == []
 
 
 def test_neither_host_nor_trial_outlives_a_check_that_is_killed(recipe_file, tmp_path):

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 ENDED: Final = "ended "
 """the line behind a trial's answer begins so; its exit code follows"""
+GO: Final = "go"
+"""the line that lets a trial take its steps"""
 
 
 class Batch(BaseModel):
@@ -72,11 +75,6 @@ class Measured(BaseModel):
     reading: Reading
 
     @property
-    def seconds_per_step(self) -> float:
-        """Of the slowest step that was not the first, which warms up."""
-        return max(self.seconds[1:] or self.seconds)
-
-    @property
     def tokens_per_second(self) -> float:
         """Over all steps but the first."""
         return sum(self.tokens[1:] or self.tokens) / sum(self.seconds[1:] or self.seconds)
@@ -95,7 +93,16 @@ class Trial(BaseModel):
     """settings that fit where these do not"""
     flops: float
     """of the whole section"""
+    tried_bytes: tuple[int, int]
+    """the interval of the estimate for the largest batch among the steps"""
     measured: Measured | None = None
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Of a step of the mean size, at the measured speed; infinite where nothing was run."""
+        if self.measured is None:
+            return math.inf
+        return self.planned.tokens / self.planned.steps / self.measured.tokens_per_second
 
     def hours(self, share: float = 1.0) -> float | None:
         """Return the hours of `share` of the section at the measured speed."""

@@ -59,7 +59,7 @@ class HfBackend:
         self, prompts: Sequence[Prompt], sampling: Sampling, done: AbstractSet[str] = frozenset()
     ) -> Iterator[list[Completion]]:
         """See `Backend.generate`."""
-        batches = plan_batches(prompts, self.batch_size)
+        batches = plan_batches(prompts, self.batch_size, self._workers)
         open_batches = [batch for batch in batches if not all(prompt.id in done for prompt in batch)]
         if not open_batches:
             return
@@ -70,7 +70,7 @@ class HfBackend:
             with torch.inference_mode():  # a setting of each thread
                 return self._generate_batch(batch, start, shared, sampling, stop)
 
-        yield from in_order(work, open_batches, self._num_workers(len(batches)))
+        yield from in_order(work, open_batches, min(self._workers, len(batches)))
 
     def log_probs(
         self, continuations: Sequence[Continuation], done: AbstractSet[str] = frozenset()
@@ -87,11 +87,12 @@ class HfBackend:
             with torch.inference_mode():
                 return score_batch(self, batch, start, shared, stop)
 
-        yield from in_order(work, open_batches, self._num_workers(len(batches)))
+        yield from in_order(work, open_batches, min(self._workers, len(batches)))
 
-    def _num_workers(self, num_batches: int) -> int:
-        """From all batches, done or not: a product on another number of threads may round otherwise."""
-        return min(torch.get_num_threads(), num_batches, MAX_WORKERS) if self.model.device.type == "cpu" else 1
+    @property
+    def _workers(self) -> int:
+        """Batches that run at a time; as many where some are done already: more threads may round otherwise."""
+        return min(torch.get_num_threads(), MAX_WORKERS) if self.model.device.type == "cpu" else 1
 
     @torch.inference_mode()
     def _prefill_shared(self, token_ids: tuple[int, ...]) -> Any:
@@ -265,10 +266,26 @@ def in_order(
         torch.set_num_threads(threads)  # what the workers were given is also the default of threads to come
 
 
-def plan_batches(prompts: Sequence[Prompt], batch_size: int) -> list[list[Prompt]]:
-    """Return the prompts in batches of similar length, the longest first: the ETA errs on the safe side."""
-    ordered = sorted(prompts, key=lambda prompt: (-len(prompt.token_ids), prompt.id))
-    return [ordered[at : at + batch_size] for at in range(0, len(ordered), batch_size)]
+def plan_batches(prompts: Sequence[Prompt], batch_size: int, at_once: int = 1) -> list[list[Prompt]]:
+    """Return the prompts in batches of similar length, the longest first: the ETA errs on the safe side.
+
+    Rows are dealt to the batches that run at one time, so that these take about as long, the last ones too. Rows with
+    one prompt stay together: it is read once.
+    """
+    ordered = sorted(prompts, key=lambda prompt: (-len(prompt.token_ids), prompt.token_ids, prompt.id))
+    group = batch_size * at_once
+    groups = [ordered[at : at + group] for at in range(0, len(ordered), group)]
+    return [batch for some in groups for batch in _dealt(some, at_once, batch_size) if batch]
+
+
+def _dealt(prompts: Sequence[Prompt], hands: int, most: int) -> list[list[Prompt]]:
+    dealt: list[list[Prompt]] = [[] for _ in range(hands)]
+    hand = dealt[0]
+    for prompt in prompts:
+        if not hand or hand[-1].token_ids != prompt.token_ids or len(hand) == most:
+            hand = min(dealt, key=len)
+        hand.append(prompt)
+    return dealt
 
 
 def shared_start(rows: Sequence[tuple[int, ...]]) -> int:

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tokenizers import Tokenizer
 
 from tunewright.chat.messages import is_unicode
+from tunewright.chat.tokens import Codec
 from tunewright.errors import ModelError
 
+FILES: Final = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    "generation_config.json", "config.json",
+)  # fmt: skip
 NO_TEMPLATE_FIX = "a base model needs a template: add chat_template.jinja to the folder, or use the instruct model"
 
 
@@ -37,9 +43,14 @@ class TokenizerFolder:
     """file -> the template in it; the first is the one that is used"""
     context_length: int | None
 
+    @cached_property
+    def codec(self) -> Codec:
+        """The tokenizer, told where to cut."""
+        return Codec(self.tokenizer)
+
 
 def read_folder(folder: Path, default_template: str | None = None) -> TokenizerFolder:
-    """Read the tokenizer folder `folder`.
+    """Read the tokenizer folder `folder`; once, as long as its files stay as they are.
 
     Args:
         folder: where the files lie.
@@ -48,6 +59,19 @@ def read_folder(folder: Path, default_template: str | None = None) -> TokenizerF
     Raises:
         ModelError: no tokenizer.json, a broken file, or no chat template; says what to add.
     """
+    return _read(folder, default_template, tuple(map(_state, (folder / name for name in FILES))))
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@lru_cache(maxsize=4)
+def _read(folder: Path, default_template: str | None, _: tuple[tuple[int, ...] | None, ...]) -> TokenizerFolder:
     tokenizer = _read_tokenizer(folder)
     config, generation = _read_json(folder / "config.json"), _read_json(folder / "generation_config.json")
     tokenizer_config = _read_json(folder / "tokenizer_config.json")

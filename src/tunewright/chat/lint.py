@@ -90,7 +90,7 @@ def lint_template(folder: TokenizerFolder) -> TemplateFacts:
         ModelError: it cannot be compiled, refuses a plain question and answer, or does not write the answer.
     """
     template = ChatTemplate(folder.template, folder.special_tokens, where=str(folder.path))
-    codec = Codec(folder.tokenizer)
+    codec = folder.codec
     own = _own_tokens(folder)
     texts = list(_renderings(template))
     _, behind = probe.around_answer(template)

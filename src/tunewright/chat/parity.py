@@ -17,7 +17,6 @@ from tunewright.artifacts.fingerprint import fingerprint
 from tunewright.chat.folder import TokenizerFolder, read_folder
 from tunewright.chat.render import Renderer, Tools
 from tunewright.chat.template import ChatTemplate, Messages
-from tunewright.chat.tokens import Codec
 from tunewright.errors import MissingExtra, ModelError
 
 Seen = Sequence[int] | int
@@ -179,9 +178,9 @@ def by_gguf(chat: GgufChat, folder: Path) -> Render:
     The text is cut into tokens by the tokenizer in `folder`, since a GGUF holds the same vocabulary; what the file
     calls otherwise, or does not have, becomes -1.
     """
-    tokenizer = read_folder(folder).tokenizer
+    found = read_folder(folder)
+    tokenizer, codec = found.tokenizer, found.codec
     template = ChatTemplate(chat.template, chat.special_tokens, where="the GGUF's template")
-    codec = Codec(tokenizer)
     theirs = {text: at for at, text in enumerate(chat.tokens)}
     bos = theirs.get(chat.special_tokens.get("bos_token", ""), -1)
 
@@ -195,7 +194,7 @@ def by_gguf(chat: GgufChat, folder: Path) -> Render:
 
 def shown_by(folder: TokenizerFolder) -> Callable[[Sequence[int]], str]:
     """Return a function that shows token ids as text; ids that are none are shown as such."""
-    codec = Codec(folder.tokenizer)
+    codec = folder.codec
 
     def shown(ids: Sequence[int]) -> str:
         known = [token for token in ids if token >= 0 and folder.tokenizer.id_to_token(token) is not None]

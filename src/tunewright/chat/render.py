@@ -21,7 +21,6 @@ from tunewright.chat.folder import TokenizerFolder, read_folder
 from tunewright.chat.messages import check_messages, plain
 from tunewright.chat.spans import Dialect, RenderedText, Turn
 from tunewright.chat.template import ChatTemplate, Messages, Span
-from tunewright.chat.tokens import Codec
 from tunewright.errors import DataError, ModelError
 
 Tools = Messages
@@ -57,7 +56,7 @@ class Renderer:
         self._template = ChatTemplate(folder.template, variables, where=str(folder.path))
         self._start_token = folder.special_tokens.get("bos_token") or folder.special_tokens.get("eos_token") or ""
         self.template_sha256 = self._template.sha256
-        self._codec = Codec(folder.tokenizer)
+        self._codec = folder.codec
         self.stop_token_ids = probe.stop_token_ids(self._template, self._codec, folder.stop_token_ids)
         pad = folder.pad_token_id
         self.pad_token_id = pad if pad is not None else next(iter(self.stop_token_ids), 0)

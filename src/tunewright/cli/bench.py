@@ -34,7 +34,7 @@ def bench(
         print_json({"sections": [{**told, "verdict": verdict.model_dump(mode="json")} for told, verdict in measured]})
     for told, verdict in () if json_output else measured:
         print_text(
-            f"{told['section']}: {told['seconds_per_step']:.2f} s a step at the longest batch "
+            f"{told['section']}: {told['seconds_per_step']:.2f} s a step "
             f"({told['longest_tokens']} tokens), {told['tokens_per_second']:.0f} tokens a second, "
             f"about {clock(3600 * told['hours'])} for {told['steps']} steps"
         )
@@ -64,12 +64,12 @@ def _speed(path: Path, overrides: list[str]) -> list[tuple[dict[str, Any], Verdi
             told = {
                 "section": name,
                 "steps": trial.planned.steps,
-                "seconds_per_step": trial.measured.seconds_per_step,
+                "seconds_per_step": trial.seconds_per_step,
                 "tokens_per_second": trial.measured.tokens_per_second,
                 "longest_tokens": trial.planned.longest.tokens,
                 "hours": trial.hours(),
             }
-            found.append((told, speed_is_usable(trial.measured.seconds_per_step)))
+            found.append((told, speed_is_usable(trial.seconds_per_step)))
     if not found:
         raise UserError("nothing is trained on rows of a `data` stage", where=str(path), expected="a stage `sft`")
     return found

@@ -94,7 +94,7 @@ def _section(priced: Priced, gpus: bool) -> dict[str, Any]:
 
     section, trial, hours = priced.section, priced.trial, priced.hours()
     shape = read_shape(tokenizer_folder(str(section.model)))
-    training = training_of(trial.planned, section)
+    training = training_of(trial.planned.longest, trial.planned.packed, section)
     told = {
         "section": section.id,
         "parameters": shape.parameters,

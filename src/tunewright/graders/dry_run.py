@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from tunewright.graders.protocol import Grade, Grader, Row, grade_many
 from tunewright.graders.rows import row_id
@@ -296,6 +295,8 @@ def length_correlation(names: Sequence[str], scores: Floats, lengths: Sequence[i
     left, right = (_centred(np.asarray(values, float), index) for values in (scores, lengths))
     if np.ptp(left) <= EPSILON or np.ptp(right) <= EPSILON:
         return None
+    from scipy.stats import rankdata  # takes a second to import
+
     return float(np.corrcoef(rankdata(left.round(9)), rankdata(right.round(9)))[0, 1])
 
 

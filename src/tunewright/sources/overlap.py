@@ -1,6 +1,7 @@
 """Does a training row ask what an evaluation row asks? An index of the evaluation rows; training rows stream past it.
 
     exact   the same words in the user's turns, five or more; or the same answer too, and five with it
+    turn    a turn of the training row is the last of the evaluation row, question and answer, 13 words or more together
     json    the same after JSON in the text is put into one form (keys sorted, blanks and 1.0 made alike)
     8-gram  one training row holds 70% or more of the evaluation row's runs of 8 words (PaLM, arXiv:2204.02311, app. C)
     13-gram the same for runs of 13 words (the length is GPT-3's, arXiv:2005.14165, app. C)
@@ -8,11 +9,11 @@
 
 `near` is what MinHash estimates. Evaluation sets are small enough to have it exactly, from the index.
 
-Two things keep clean data silent. Runs of words that stand in many rows of one evaluation set, or in many training
-rows, are their template, not their question, and do not count; a row with fewer than five other runs is judged by its
-exact words alone. And two rows are different tasks, even where the user says the same, if their answers call different
-functions, or one calls and the other was offered tools and does not; or if their answers differ and their formulas do:
-7 + 4 is not 7 - 4.
+Two things keep clean data silent. Runs of words, and turns, that stand in many rows of one evaluation set, or in many
+training rows, are their template, not their question, and do not count; a row with fewer than five other runs is
+judged by its exact words alone. And two rows are different tasks, even where the user says the same, if their answers
+call different functions, or one calls and the other was offered tools and does not; or if their answers differ and
+their formulas do: 7 + 4 is not 7 - 4.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.sources.text import calls_of, question, shingles, spoken, with_canonical_json, words
+from tunewright.sources.text import calls_of, content_of, question, shingles, spoken, with_canonical_json, words
 
 EXACT_WORDS: Final = 5
+TURN_WORDS: Final = 13
+"""of question and answer: "Where did they go then?", "Home." is said in many talks"""
 NEAR_RUN: Final = 3
 BOUNDS: Final = {8: 0.7, 13: 0.7}
 """words in a run -> share of an evaluation row's runs that one training row may not hold"""
@@ -55,6 +58,10 @@ class Overlap:
     test_text: str
 
 
+Turn = tuple[str, str]
+"""what the user asks, its words joined, and what is answered"""
+
+
 @dataclass
 class _Asked:
     """One row, as it is compared."""
@@ -65,6 +72,7 @@ class _Asked:
     answer: str
     json_words: list[str] | None
     operators: list[str]
+    turns: list[Turn]
     num_runs: dict[int, int] = field(default_factory=dict)
     """words in a run -> how many runs count, for an evaluation row that has enough of them"""
     template_runs: int = 0
@@ -82,6 +90,7 @@ class EvaluationIndex:
         self._rows = [(name, _asked(row)) for name, rows in sets.items() for row in rows]
         self._exact: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self._json: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._turns = self._index_turns()
         self._holders: dict[int, dict[str, list[int]]] = {}
         for number, (_, asked) in enumerate(self._rows):
             self._exact[tuple(asked.words)].append(number)
@@ -93,14 +102,31 @@ class EvaluationIndex:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def _index_turns(self) -> dict[Turn, list[int]]:
+        """Keep the last turn of every row, but for those that many rows of one set end with."""
+        found: dict[Turn, list[int]] = defaultdict(list)
+        for number, (_, asked) in enumerate(self._rows):
+            for turn in asked.turns[-1:]:
+                found[turn].append(number)
+        most = self._most_in_a_set()
+        return {
+            turn: numbers
+            for turn, numbers in found.items()
+            if all(count <= most[name] for name, count in Counter(self._rows[n][0] for n in numbers).items())
+        }
+
+    def _most_in_a_set(self) -> dict[str, float]:
+        """Return, by set, how many of its rows may hold what is no template."""
+        rows_in = Counter(name for name, _ in self._rows)
+        return {name: max(TEMPLATE_ROWS, TEMPLATE_SHARE * count) for name, count in rows_in.items()}
+
     def _index_runs(self, size: int) -> dict[str, list[int]]:
         """Keep the runs that are no template's of their own set, in the rows that have enough of them."""
         found = [_runs(asked.words, size) for _, asked in self._rows]
         rows_with: dict[str, Counter[str]] = defaultdict(Counter)
         for (name, _), runs in zip(self._rows, found, strict=True):
             rows_with[name].update(runs)
-        rows_in = Counter(name for name, _ in self._rows)
-        most = {name: max(TEMPLATE_ROWS, TEMPLATE_SHARE * count) for name, count in rows_in.items()}
+        most = self._most_in_a_set()
         holders: dict[str, list[int]] = defaultdict(list)
         for number, ((name, _), runs) in enumerate(zip(self._rows, found, strict=True)):
             own = {run for run in runs if rows_with[name][run] <= most[name]}
@@ -114,13 +140,17 @@ class EvaluationIndex:
 
     def leave_out_templates_of(self, train: Iterable[ChatRow]) -> None:
         """Count no runs that many training rows hold: a template, though the evaluation set has few rows of it."""
-        num_rows, held = 0, {size: Counter[str]() for size in self._holders}
+        num_rows, held, turns = 0, {size: Counter[str]() for size in self._holders}, Counter[Turn]()
         for row in train:
             num_rows += 1
+            turns.update(turn for turn in set(_turns(row)) if turn in self._turns)
             listed = words(question(row))
             for size, holders in self._holders.items():
                 held[size].update(run for run in _runs(listed, size) if run in holders)
         most = max(TEMPLATE_TRAIN_ROWS, TEMPLATE_SHARE * num_rows)
+        for turn, count in turns.items():
+            if count > most:
+                del self._turns[turn]
         for size, rows_with in held.items():
             self._leave_out(size, [run for run, count in rows_with.items() if count > most])
 
@@ -139,7 +169,7 @@ class EvaluationIndex:
         train = _asked(row)
         for number, (kind, share) in self._found(train).items():
             name, test = self._rows[number]
-            if _same_task(train, test):
+            if kind == "turn" or _same_task(train, test):
                 yield Overlap(kind, share, row.id, test.row.id, name, _shown(train), _shown(test))
 
     def same_words_other_task(self, row: ChatRow) -> int:
@@ -155,6 +185,9 @@ class EvaluationIndex:
                 found[number] = ("exact", 1.0)
         for number in self._json.get(tuple(train.json_words), ()) if train.json_words is not None else ():
             found.setdefault(number, ("json", 1.0))
+        for turn in train.turns:
+            for number in self._turns.get(turn, ()):
+                found.setdefault(number, ("turn", 1.0))
         for size, bound in BOUNDS.items():
             for number, count in self._shared(train, size).items():
                 share = count / self._rows[number][1].num_runs[size]
@@ -191,7 +224,21 @@ def _asked(row: ChatRow) -> _Asked:
         spoken(row.answer).strip().lower(),
         words(with_canonical_json(text)) if has_json else None,
         _OPERATOR.findall(text),
+        _turns(row),
     )
+
+
+def _turns(row: ChatRow) -> list[Turn]:
+    """Return what the user asked and what was answered, turn by turn, where the two say enough."""
+    found, asked = [], list[str]()
+    for message in row.messages:
+        if message["role"] == "user":
+            asked = words(content_of(message))
+        elif message["role"] == "assistant" and asked:
+            answer = spoken(message).strip().lower()
+            if len(asked) + len(words(answer)) >= TURN_WORDS:
+                found.append((" ".join(asked), answer))
+    return found
 
 
 def _runs(listed: list[str], size: int) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from tunewright.stats.groups import Floats, group_index, group_sums
 
@@ -57,12 +57,12 @@ def bootstrap_interval(
 def _bca_tails(tails: Floats, replicates: Floats, value: float, without_one: Floats) -> Floats:
     """Return the shares of the replicates to cut at (Efron & Tibshirani 1993, section 14.3)."""
     below = (np.mean(replicates < value) + np.mean(replicates <= value)) / 2
-    bias = norm.ppf(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
+    bias = ndtri(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
     apart = without_one.mean() - without_one
     spread = float((apart**2).sum())
     skew = float((apart**3).sum() / (6 * spread**1.5)) if spread else 0.0  # every group leaves the same mean
-    reach = bias + norm.ppf(tails)
-    return np.asarray(norm.cdf(bias + reach / (1 - skew * reach)), dtype=np.float64)
+    reach = bias + ndtri(tails)
+    return np.asarray(ndtr(bias + reach / (1 - skew * reach)), dtype=np.float64)
 
 
 def macro_mean(values: Sequence[float], categories: Sequence[str]) -> float:

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
-from scipy.stats import binomtest
 
 from tunewright.stats.bootstrap import bootstrap_interval
 from tunewright.stats.groups import Floats, effective_groups, group_sums, standard_error_of, typical_size
@@ -49,6 +48,8 @@ def rate_interval(
         raise ValueError(f"{successes} successes in {trials} trials")
     if method == "wilson":
         return wilson(successes / trials, trials, two_sided_z(confidence))
+    from scipy.stats import binomtest  # takes a second to import
+
     interval = binomtest(successes, trials).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def corrected_rate(passed: int, num_judged: int, known: Calibration, confidence:
             f"sensitivity + specificity - 1 is {lift:.2f}: the judge tells right from wrong no better than a coin"
         )
     value = _rogan_gladen(passed / num_judged, known.sensitivity, known.specificity)
-    low, high = _interval(passed, num_judged, known, float(norm.ppf((1 + confidence) / 2)))
+    low, high = _interval(passed, num_judged, known, float(ndtri((1 + confidence) / 2)))
     return CorrectedRate(value, low, high, passed / num_judged)
 
 

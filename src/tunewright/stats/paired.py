@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binom, binomtest
 
 from tunewright.stats.groups import Floats, effective_groups, group_sums
 from tunewright.stats.intervals import two_sided_t, two_sided_z, wilson
@@ -32,6 +31,8 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     Under no difference each discordant row falls to either side with probability 1/2: a binomial test (McNemar 1947).
     Without discordant rows there is nothing to test: 1.
     """
+    from scipy.stats import binomtest  # takes a second to import
+
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
@@ -42,6 +43,8 @@ def mcnemar_mid_p(gained: int, lost: int) -> float:
     """
     if gained + lost == 0:
         return 1.0
+    from scipy.stats import binom  # takes a second to import
+
     seen = float(binom.pmf(gained, gained + lost, 0.5))
     return 1 - seen / 2 if gained == lost else mcnemar_exact(gained, lost) - seen
 

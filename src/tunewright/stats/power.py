@@ -17,7 +17,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, gammaln, ndtri, xlog1py, xlogy
-from scipy.stats import binom
 
 MOST_ROWS = 10_000_000
 PRECISION = 1e-4  # of a least detectable difference: a hundredth of a point
@@ -67,6 +66,8 @@ def _chances(counts: NDArray[np.int64], num_rows: int, share: float) -> NDArray[
 @lru_cache(maxsize=64)
 def _most_lost(first: int, last: int, alpha: float) -> NDArray[np.int64]:
     """Return for `first` … `last` discordant rows the most lost ones with p < alpha; -1 where no outcome has it."""
+    from scipy.stats import binom  # takes a second to import
+
     return np.asarray(binom.ppf(alpha / 2, np.arange(first, last + 1), 0.5) - 1, dtype=np.int64)
 
 

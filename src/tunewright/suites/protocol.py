@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.errors import UserError
@@ -68,6 +68,9 @@ class CandidateScore:
     is_greedy: bool = False
 
 
+MAX_NEW_TOKENS: Final = 128  # of an answer, where neither recipe nor suite says it
+
+
 @dataclass(frozen=True)
 class Suite:
     """A named way of scoring.
@@ -92,6 +95,10 @@ class Suite:
     """fields of `backends.protocol.Sampling` that the suite fixes"""
     graders: tuple[Grader, ...] = ()
     """the graders it scores with, where it has any: a judge must not be the model that answers"""
+
+    def longest_answer(self, told: int | None) -> int:
+        """Return the tokens that an answer may have: what a recipe tells, else the suite's own, else the default."""
+        return told or self.max_new_tokens or MAX_NEW_TOKENS
 
 
 class Scorer(Protocol):

@@ -151,6 +151,16 @@ def test_a_suite_of_another_task_and_answers_without_room_fail(checked_recipe):
     assert verdicts["references_fit"].status is Status.FAILED and "40 of 40" in verdicts["references_fit"].measured
 
 
+def test_answers_longer_than_the_default_room_fail_where_nobody_says_how_long_they_may_be(checked_recipe):
+    rows = [json.loads(line) for line in (checked_recipe.parent / "rows.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["messages"][-1]["content"] += " and so on" * (60 + number) + "."
+    (checked_recipe.parent / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    nobody = ("before.max_new_tokens=null", "after.max_new_tokens=null", "data.max_tokens=400")
+    fits = look(checked_recipe, *nobody)["references_fit"]
+    assert fits.status is Status.FAILED and "longer than 128 tokens" in fits.measured
+
+
 def test_every_way_of_scoring_and_every_source_is_looked_at(checked_recipe):
     text = checked_recipe.read_text()
     other = "  - evaluate: {id: b, suite: keywords, options: {all: [%s]}, rows: data.test}\n"

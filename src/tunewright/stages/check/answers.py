@@ -47,7 +47,7 @@ def judge_references(
     verdicts, seen = list[Verdict](), set[str]()
     for section in evaluations:
         suite = find_suite(section.suite, section.options)
-        limit = section.max_new_tokens or suite.max_new_tokens
+        limit = suite.longest_answer(section.max_new_tokens)
         how = [section.suite, section.options, section.template_kwargs, limit]
         key = json.dumps(how, sort_keys=True, default=str)
         if not answered or key in seen or not _can_be_scored(suite):
@@ -60,8 +60,7 @@ def judge_references(
         lengths = [len(renderer.encode(text)) + 1 for text in said]  # one more ends the turn
         entries.append({"evaluation": section.id, "suite": suite.name, "scores": scores, "longest": max(lengths)})
         verdicts.append(references_are_right(section.id, suite.name, suite.main_metric, scores))
-        if limit is not None:
-            verdicts.append(references_fit(section.id, lengths, limit))
+        verdicts.append(references_fit(section.id, lengths, limit))
     return verdicts
 
 

@@ -12,9 +12,11 @@ The trial runs as a process of its own: `trials.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import JsonlAppender
@@ -35,9 +37,9 @@ from tunewright.gates.money import (
 from tunewright.models.devices import Device, this_device
 from tunewright.progress import task
 from tunewright.recipe.sections import Budget, Recipe, SftSection
-from tunewright.stages.check.trials import TooLong, warm
+from tunewright.stages.check.trials import TooLong, drop, warm
 
-CHECK_STEPS = 2  # one to warm up, one at the longest batch: `tw check` is to be quick
+CHECK_STEPS = 2  # one to warm up, one to measure: `tw check` is to be quick
 MOST_STEPS = 3
 MOST_SECONDS = 900.0  # a few steps that take longer are their own answer
 
@@ -76,10 +78,27 @@ def check_money(
     return [*verdicts, *budget_verdicts(recipe.budget, [one.hours() for one in priced], here)]
 
 
+@contextmanager
+def begun_trial(recipe: Recipe, rows: Mapping[str, Rows], device: Device, steps: int = CHECK_STEPS) -> Iterator[None]:
+    """Let the first trial of `check_money` with these arguments get ready, as long as the block lasts."""
+    section = next(iter(_sections(recipe, rows)), None)
+    if section is not None:
+        warm().begin(_job(rows[section.rows], section, steps, device))
+    try:
+        yield
+    finally:
+        drop()
+
+
+def _sections(recipe: Recipe, rows: Mapping[str, Rows]) -> list[SftSection]:
+    return [section for kind, section in recipe.stages if kind == "sft" and section.rows in rows]
+
+
 def try_sections(recipe: Recipe, rows: Mapping[str, Rows], device: Device, steps: int) -> list[Priced]:
     """Run the trial of each `sft` section whose rows are there."""
-    sections = [section for kind, section in recipe.stages if kind == "sft" and section.rows in rows]
-    return [Priced(section, run_trial(rows[section.rows], section, steps, device)) for section in sections]
+    return [
+        Priced(section, run_trial(rows[section.rows], section, steps, device)) for section in _sections(recipe, rows)
+    ]
 
 
 def verdicts_on(priced: Priced, device: Device) -> list[Verdict]:
@@ -88,8 +107,8 @@ def verdicts_on(priced: Priced, device: Device) -> list[Verdict]:
     peak = (trial.peak_bytes, trial.low_bytes, trial.high_bytes)
     verdicts = [fits_memory(*peak, device.name, device.memory_bytes, trial.nearest, name)]
     if trial.measured is not None:
-        verdicts.append(estimate_holds(trial.measured.peak_bytes, trial.low_bytes, trial.high_bytes))
-        verdicts.append(speed_is_usable(trial.measured.seconds_per_step))
+        verdicts.append(estimate_holds(trial.measured.peak_bytes, *trial.tried_bytes))
+        verdicts.append(speed_is_usable(trial.seconds_per_step))
         verdicts += first_steps(trial.measured)
     return verdicts
 
@@ -177,18 +196,21 @@ def purse_of(budget: Budget | None, spent_hours: float) -> Purse | None:
 # ── the trial ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _job(rows: Rows, section: SftSection, steps: int, device: Device) -> dict[str, Any]:
+    fields = section.model_dump(mode="json")
+    return {"rows": str(rows.path), "section": fields, "steps": min(steps, MOST_STEPS), "limit": device.memory_bytes}
+
+
 def run_trial(rows: Rows, section: SftSection, steps: int, device: Device) -> Trial:
     """Plan `section` and take `steps` (0 to 3) of it in a process of its own, if the estimate fits `device`.
 
     Raises:
         DataError: what the stage itself would refuse. EnvironmentProblem: the process died, or took too long.
     """
-    fields = section.model_dump(mode="json")
-    job = {"rows": str(rows.path), "section": fields, "steps": min(steps, MOST_STEPS), "limit": device.memory_bytes}
     where = f"the trial of {section.id or 'sft'}"
     try:
         with task(f"trying {steps} steps of {section.id or 'sft'}", 1) as bar:
-            done = warm().ask(job, MOST_SECONDS)
+            done = warm().ask(_job(rows, section, steps, device), MOST_SECONDS)
             bar.advance()
     except TooLong:
         raise EnvironmentProblem(

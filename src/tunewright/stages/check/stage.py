@@ -26,6 +26,7 @@ from tunewright.artifacts.files import make_folder, write_json
 from tunewright.artifacts.verdict import Verdict
 from tunewright.chat.render import Renderer
 from tunewright.errors import ModelError
+from tunewright.models.devices import this_device
 from tunewright.models.find import tokenizer_folder
 from tunewright.recipe.sections import CheckSection, DataSection, EvaluateSection, Recipe, SftSection
 from tunewright.sources.filters.build import build_filter
@@ -33,7 +34,7 @@ from tunewright.sources.read import AnySource, read_source
 from tunewright.stages.check.answers import judge_references
 from tunewright.stages.check.drill import check_stack
 from tunewright.stages.check.labels import Limits, judge_rows
-from tunewright.stages.check.money import check_money
+from tunewright.stages.check.money import begun_trial, check_money
 from tunewright.stages.check.parity import judge_parity
 from tunewright.stages.check.template import EMBEDDINGS, calls_tools, judge_template
 from tunewright.stages.check.weights import judge_weights
@@ -59,10 +60,12 @@ def check(
     """
     began, measured = time.perf_counter(), dict[str, Any]()
     make_folder(out)
-    run.judge(*check_format(recipe, section, measured))
-    if not any(verdict.stops for verdict in run.verdicts):  # what is dear to find out waits for what is cheap
-        run.judge(*check_stack(recipe))
-        run.judge(*check_money(recipe, rows or {}))
+    rows, device = rows or {}, this_device()
+    with begun_trial(recipe, rows, device):
+        run.judge(*check_format(recipe, section, measured))
+        if not any(verdict.stops for verdict in run.verdicts):  # what is dear to find out waits for what is cheap
+            run.judge(*check_stack(recipe))
+            run.judge(*check_money(recipe, rows, device=device))
     measured["verdicts"] = [verdict.model_dump(mode="json") for verdict in run.verdicts]
     write_json(out / "check.json", measured)
     entries = measured["format"]

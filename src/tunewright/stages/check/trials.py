@@ -5,6 +5,7 @@ imports than on its steps. The host is started early (`warm`), so that it import
 trials find it warm. It ends with this process.
 
 The host itself is `stages/sft/trial.py`, started by its name: a JSON line in, one out, and one that says how it ended.
+Half of a trial's time goes by before its first step: so it can be begun while something else is looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tunewright.artifacts.trial import ENDED
+from tunewright.artifacts.trial import ENDED, GO
 
 TRIAL = "tunewright.stages.sft.trial"
 
@@ -43,6 +44,8 @@ class Host:
     """The warm process."""
 
     def __init__(self) -> None:
+        self._begun: dict[str, Any] | None = None
+        self._dropped = False  # its end has not been read
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the host
         self._process = subprocess.Popen(
             [sys.executable, "-m", TRIAL],
@@ -59,13 +62,30 @@ class Host:
         """True while it can be asked."""
         return self._process.poll() is None
 
+    def begin(self, job: dict[str, Any]) -> None:
+        """Let it get ready for a trial, which `ask` or `drop` ends. It uses half of the threads meanwhile."""
+        self.drop()
+        if self._dropped:
+            self._dropped = False
+            self._read()
+        self._begun = job
+        self._write(json.dumps(job))
+
+    def drop(self) -> None:
+        """Take back a trial that was begun and not asked for. It ends when it is ready, and nobody waits for that."""
+        if self._begun is not None:
+            self._begun, self._dropped = None, True
+            self._write("no")
+
     def ask(self, job: dict[str, Any], most_seconds: float) -> Ended:
-        """Let it make a trial.
+        """Let it make a trial, the one that was begun or another.
 
         Raises:
             TooLong: it took more than `most_seconds`, and was ended.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        if self._begun != job:
+            self.begin(job)
+        self._begun = None
         late = threading.Event()
 
         def stop() -> None:
@@ -74,16 +94,9 @@ class Host:
 
         timer = threading.Timer(most_seconds, stop)
         timer.start()
-        answer, code = "", None
         try:
-            with suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(job) + "\n")
-                self._process.stdin.flush()
-            for line in self._process.stdout:
-                if line.startswith(ENDED):
-                    code = int(line.removeprefix(ENDED))
-                    break
-                answer = line.strip()
+            self._write(GO)
+            answer, code = self._read()
         except BaseException:
             self.end()  # what it answers now would be taken for the answer to the next
             raise
@@ -93,6 +106,22 @@ class Host:
             self._process.wait()
             raise TooLong
         return Ended(self._process.wait() if code is None else code, answer, self._complaint())
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def _read(self) -> tuple[str, int | None]:
+        """Return the answer of a trial and its exit code; None where the host is gone."""
+        assert self._process.stdout is not None
+        answer = ""
+        for line in self._process.stdout:
+            if line.startswith(ENDED):
+                return answer, int(line.removeprefix(ENDED))
+            answer = line.strip()
+        return answer, None
 
     def _complaint(self) -> str:
         self._errors.seek(0)
@@ -117,6 +146,12 @@ def warm() -> Host:
             atexit.register(_end)
         _host = Host()
     return _host
+
+
+def drop() -> None:
+    """Take back a trial that was begun and not asked for."""
+    if _host is not None:
+        _host.drop()
 
 
 def _end() -> None:

@@ -39,7 +39,6 @@ from tunewright.suites.tool_calls import reading_calls
 __all__ = ["CODE_VERSION", "evaluate", "pick_shots"]
 
 CODE_VERSION = 4
-MAX_NEW_TOKENS = 128  # where neither section nor suite says it
 
 
 def evaluate(
@@ -182,7 +181,7 @@ def settings(section: EvaluateSection, suite: Suite) -> Inference:
         endpoint=f"{endpoint.url} {endpoint.model}" if endpoint else "",
         temperature=temperature,
         top_p=1.0 if chosen["top_p"] is None else chosen["top_p"],
-        max_new_tokens=chosen["max_new_tokens"] or suite.max_new_tokens or MAX_NEW_TOKENS,
+        max_new_tokens=suite.longest_answer(chosen["max_new_tokens"]),
         stop=own.get("stop") or (),
         repeats=section.repeats,
         seed=section.seed or 0,

@@ -76,7 +76,7 @@ def load_subject(folder: Path, precision: Precision, adapter: Path | None = None
     from tunewright.models.load import load_model
 
     found = read_folder(folder, default_template="")
-    codec = Codec(found.tokenizer)
+    codec = found.codec
     renderer, form = _renderer(found, codec)
     stops = tuple(dict.fromkeys([*_ids(codec, CLOSING_TOKENS), *found.stop_token_ids, *_stops(renderer)]))
     text_ends = tuple(stop for stop in stops if codec.added.get(stop) in TEXT_TOKENS)

@@ -25,7 +25,6 @@ from tunewright.stats.intervals import metric_interval
 from tunewright.suites.protocol import Suite, cluster_of, find_suite
 
 MEASUREMENTS = 4  # beside that of step 0
-MAX_NEW_TOKENS = 128
 NAME, ANSWERS = "dev.jsonl", "dev_answers.jsonl"
 
 Example = dict[str, list[Any]]
@@ -113,7 +112,7 @@ class DevWatch(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         try:
             backend = HfBackend(base, self.renderer.stop_token_ids, self.renderer.pad_token_id, len(self.rows))
             prompts = [Prompt(row.id, tuple(self.renderer.prompt(row.prompt, row.tools))) for row in self.rows]
-            sampling = Sampling(self.section.max_new_tokens or self.suite.max_new_tokens or MAX_NEW_TOKENS)
+            sampling = Sampling(self.suite.longest_answer(self.section.max_new_tokens))
             found = {one.id: one for batch in backend.generate(prompts, sampling) for one in batch}
         finally:
             base.set_attn_implementation(attention)

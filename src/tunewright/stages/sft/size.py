@@ -23,8 +23,8 @@ from tunewright.stages.sft.packing import IGNORED, Example, pack
 def memory_verdict(examples: Sequence[Example], steps: int, section: SftSection) -> Verdict:
     """Hold the estimate of `section` on these rows, in training order, against the device at hand."""
     shape, device = read_shape(tokenizer_folder(str(section.model))), this_device()
-    planned, _, _ = plan_batches(examples, steps, section, shape)
-    training = training_of(planned, section)
+    planned, _ = plan_batches(examples, steps, section, shape)
+    training = training_of(planned.longest, planned.packed, section)
     memory = training_memory(shape, training)
     fits = memory.peak <= device.memory_bytes
     nearest = [] if fits else [one.change for one in nearest_that_fit(shape, training, device.memory_bytes)]
@@ -35,22 +35,21 @@ def memory_verdict(examples: Sequence[Example], steps: int, section: SftSection)
 
 def plan_batches(
     examples: Sequence[Example], steps: int, section: SftSection, shape: Shape
-) -> tuple[Planned, list[Example], list[Example]]:
-    """Return what is planned, the rows of the longest forward pass and those of a typical one."""
+) -> tuple[Planned, list[list[Example]]]:
+    """Return what is planned, and the rows of each forward pass: the shortest first, a typical one in the middle."""
     packed = will_pack(shape)
     size = section.batch_size
     batches = [list(examples[at : at + size]) for at in range(0, len(examples), size)]
     sized = sorted(((batch_of(rows, packed), rows) for rows in batches), key=lambda pair: pair[0].tokens)
-    longest, typical = sized[-1], sized[len(sized) // 2]
     planned = Planned(
         steps=steps,
         passes=len(batches),
         tokens=sum(batch.tokens for batch, _ in sized),
-        longest=longest[0],
-        typical=typical[0],
+        longest=sized[-1][0],
+        typical=sized[len(sized) // 2][0],
         packed=packed,
     )
-    return planned, longest[1], typical[1]
+    return planned, [rows for _, rows in sized]
 
 
 def will_pack(shape: Shape) -> bool:
@@ -66,18 +65,18 @@ def batch_of(rows: Sequence[Example], packed: bool) -> Batch:
     return Batch(tokens=tokens, row_tokens=max(lengths), trained_tokens=trained)
 
 
-def training_of(planned: Planned, section: SftSection) -> Training:
-    """Return the settings that memory follows from, at the longest forward pass."""
+def training_of(batch: Batch, packed: bool, section: SftSection) -> Training:
+    """Return the settings that memory follows from, where `batch` is the longest forward pass."""
     return Training(
         rank=section.lora.rank,
         targets=section.lora.targets,
         precision=resolve_precision(section.precision),
         batch_size=section.batch_size,
         accumulation=section.gradient_accumulation,
-        row_tokens=planned.longest.row_tokens,
-        tokens=planned.longest.tokens,
-        trained_tokens=planned.longest.trained_tokens,
-        packed=planned.packed,
+        row_tokens=batch.row_tokens,
+        tokens=batch.tokens,
+        trained_tokens=batch.trained_tokens,
+        packed=packed,
         checkpointing=section.gradient_checkpointing,
         device="cuda" if has_cuda() else "cpu",
     )

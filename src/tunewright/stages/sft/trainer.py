@@ -112,8 +112,12 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
 
     def mean_nll(self, examples: Sequence[dict[str, list[Any]]]) -> float:
         """Return mean -log p of the trained tokens of `examples`, each weight 1; training is not touched by it."""
+        return float(self.token_nll(examples).mean())
+
+    def token_nll(self, examples: Sequence[dict[str, list[Any]]]) -> Tensor:
+        """Return -log p of every trained token of `examples`, row behind row, float64; training stays untouched."""
         kept = (self.selector, self.meter, self._total_train_tokens, dict(self._metrics["train"]), self.model.training)
-        self.selector, self.meter = Selector(self.weighting), EntropyMeter()
+        self.selector, self.meter = Selector(self.weighting), (kept_nll := _NllKeeper())
         self.model.eval()
         size = self.args.per_device_train_batch_size
         try:
@@ -121,7 +125,7 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
                 for at in range(0, len(examples), size):
                     batch = self.data_collator([dict(example) for example in examples[at : at + size]])
                     self.compute_loss(self.model, self._prepare_inputs(batch))
-            return float(self.meter.result()["nll"])
+            return torch.cat(kept_nll.found)
         finally:
             self.selector, self.meter, self._total_train_tokens, metrics, training = kept
             self._metrics["train"].clear()
@@ -209,6 +213,19 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             tokens = int(inputs["attention_mask"].sum())
         self._total_train_tokens += tokens
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+
+
+class _NllKeeper(EntropyMeter):
+    """Keeps -log p of each token, where the meter adds up; tokens of both heads come row behind row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Tensor] = []
+
+    def add(self, stats: TokenStats, weights: Tensor | None = None) -> None:
+        """Keep the tokens of `stats` whose label is not ignored."""
+        nll = stats.nll.flatten().double().cpu()
+        self.found.append(nll if stats.valid is None else nll[stats.valid.flatten().cpu()])
 
 
 def needs_of(weighting: EntropyConfig) -> Literal["packed", "fused"] | None:

@@ -2,15 +2,21 @@
 
     python -m tunewright.stages.sft.trial < jobs
 
-reads    a JSON object a line on stdin: the file of rows, the section, how many steps, the bytes that there are
+reads    a JSON object a line on stdin: the file of rows, the section, how many steps, the bytes that there are; and
+         when all is ready for the steps, whether to take them
 writes   for each a `Trial`, or an error, as a line on stdout, and a line that says how it ended
 
 Each is a process of its own, so that its peak is clean: a fork of this one, which has imported everything and computed
 nothing. Where a device would not survive the fork, this one makes one trial itself and ends.
 
-The steps are the trainer's: a typical batch first, to warm up and to make the optimizer's state, then the longest, then
-the typical one again. Nothing is trained where the estimate does not fit. Before them the model reads a batch as it
-comes: one whose tokenizer or config is another's cannot.
+The steps are the trainer's; the first warms up and makes the optimizer's state.
+
+    two      rows of the shortest batch, then of a typical one; on a CPU only as many as it takes to know its speed.
+             Where the estimate comes near to the memory that there is: the shortest and the longest batch, whole
+    three    a typical batch, the longest, and the typical one again
+
+Nothing is trained where the estimate does not fit. Before the steps the model reads the rows of one as it comes: a
+model whose tokenizer or config is another's cannot. Until then half of the threads are left to who asked.
 """
 
 from __future__ import annotations
@@ -23,15 +29,16 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
-from itertools import takewhile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import compress, takewhile
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.processes import end_with_parent
-from tunewright.artifacts.trial import ENDED, Measured, Reading, Trial
+from tunewright.artifacts.trial import ENDED, GO, Batch, Measured, Reading, Trial
 from tunewright.chat.render import Renderer
 from tunewright.errors import EXIT_BUG, EXIT_DONE, TunewrightError
 from tunewright.models.devices import hold_library_pages, peak_memory, resident_memory
@@ -47,10 +54,35 @@ from tunewright.stages.sft.size import batch_of, plan_batches, training_of
 from tunewright.stages.sft.stage import plan_training
 
 MOST_FRAME_TOKENS: Final = 8
+NEAR: Final = 0.7
+"""share of the memory: a recipe whose estimate may be above it is tried at its longest batch"""
+CPU_TOKENS: Final = 512
+"""of a step on a CPU that is only to be timed: from there on a token takes as long in a larger one"""
 
 
-def try_steps(rows: Rows, section: SftSection, steps: int, limit_bytes: int) -> Trial:
+@dataclass(frozen=True)
+class Steps:
+    """The batches of a trial, and the section that takes them, one each step."""
+
+    batches: list[list[Example]]
+    section: SftSection
+
+    def largest(self, packed: bool) -> Batch:
+        """Return the size of the largest batch."""
+        return max((batch_of(batch, packed) for batch in self.batches), key=lambda batch: batch.tokens)
+
+
+def try_steps(
+    rows: Rows, section: SftSection, steps: int, limit_bytes: int, ready: Callable[[], None] = lambda: None
+) -> Trial:
     """Plan `section`, estimate it, and take `steps` (0 to 3) of it where the estimate is not above `limit_bytes`.
+
+    Args:
+        rows: to train on.
+        section: of the recipe.
+        steps: how many.
+        limit_bytes: the memory that there is.
+        ready: called before the first step.
 
     Raises:
         DataError, ModelError: as the stage would.
@@ -58,11 +90,14 @@ def try_steps(rows: Rows, section: SftSection, steps: int, limit_bytes: int) -> 
     folder = tokenizer_folder(str(section.model))
     shape = read_shape(folder)
     plan = plan_training(rows, section, Renderer.from_folder(folder))
-    planned, longest, typical = plan_batches(plan.examples, plan.steps, section, shape)
-    training = training_of(planned, section)
+    planned, batches = plan_batches(plan.examples, plan.steps, section, shape)
+    training = training_of(planned.longest, planned.packed, section)
     memory = training_memory(shape, training)
     fits = memory.peak <= limit_bytes
-    order = [typical, longest, typical][:steps] if steps > 1 else [longest][:steps]
+    chosen = choose_steps(batches, section, steps, planned.packed, near=memory.high > NEAR * limit_bytes)
+    tried = memory
+    if chosen.batches:
+        tried = training_memory(shape, training_of(chosen.largest(planned.packed), planned.packed, chosen.section))
     return Trial(
         planned=planned,
         peak_bytes=memory.peak,
@@ -70,12 +105,38 @@ def try_steps(rows: Rows, section: SftSection, steps: int, limit_bytes: int) -> 
         high_bytes=memory.high,
         nearest=[] if fits else [one.change for one in nearest_that_fit(shape, training, limit_bytes)],
         flops=training_flops(shape, training, planned.tokens),
-        measured=measure(order, section) if fits and order else None,
+        tried_bytes=(tried.low, tried.high),
+        measured=measure(chosen, ready) if fits and chosen.batches else None,
     )
 
 
-def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
-    """Take one optimizer step for each of `batches`; with accumulation, of that batch so many times."""
+def choose_steps(
+    batches: Sequence[list[Example]], section: SftSection, steps: int, packed: bool, *, near: bool
+) -> Steps:
+    """Return the batches of so many steps (0 to 3).
+
+    Args:
+        batches: all, from the shortest to the longest.
+        section: of the recipe.
+        steps: how many.
+        packed: are rows laid end to end.
+        near: the memory may be too small for the longest.
+    """
+    whole = [batch for batch in batches if len(batch) == section.batch_size] or [batches[-1]]
+    shortest, typical, longest = whole[0], whole[len(whole) // 2], whole[-1]
+    if steps != 2 or near:
+        order = [[], [longest], [shortest, longest], [typical, longest, typical]][steps]
+        return Steps(order, section)
+    rows = len(typical)
+    while not has_cuda() and rows > 1 and batch_of(typical[:rows], packed).tokens > CPU_TOKENS:
+        rows -= 1
+    accumulation = section.gradient_accumulation if has_cuda() else 1
+    part = section.model_copy(update={"batch_size": rows, "gradient_accumulation": accumulation})
+    return Steps([shortest[:rows], typical[:rows]], part)
+
+
+def measure(steps: Steps, ready: Callable[[], None] = lambda: None) -> Measured:
+    """Take one optimizer step for each batch; with accumulation, of that batch so many times."""
     from transformers import AutoTokenizer, TrainerCallback
 
     from tunewright.models.load import load_model
@@ -99,16 +160,19 @@ def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
     losses: list[float] = []
     hold_library_pages()  # code that is touched during the steps is no memory of theirs
     base = resident_memory()
+    batches, section = steps.batches, steps.section.model_copy(update={"trackers": ()})
     times = section.gradient_accumulation
     examples = [row for batch in batches for row in batch * times]
-    section = section.model_copy(update={"trackers": ()})
     folder, precision = model_folder(str(section.model)), resolve_precision(section.precision)
     with tempfile.TemporaryDirectory(prefix="tunewright-trial-") as out:
-        model, tokenizer = load_model(folder, precision), AutoTokenizer.from_pretrained(str(folder))
-        trainer = make_trainer(model, tokenizer, examples, section, len(batches), Path(out), precision)
-        trainer.add_callback(Clock())
-        trainer.args.save_strategy = "no"
-        reading = read(trainer, [row for batch in batches[:2] for row in batch])  # the adapter changes nothing yet
+        with half_of_the_threads():
+            model, tokenizer = load_model(folder, precision), AutoTokenizer.from_pretrained(str(folder))
+            trainer = make_trainer(model, tokenizer, examples, section, len(batches), Path(out), precision)
+            trainer.add_callback(Clock())
+            trainer.args.save_strategy = "no"
+            # the adapter changes nothing yet
+            reading = read(trainer, batches[-1], frame_tokens([row for batch in batches for row in batch]))
+        ready()
         trainer.train()
         head_used = trainer.head_used
         peak = peak_memory() - (0 if has_cuda() else base)
@@ -124,22 +188,36 @@ def measure(batches: Sequence[list[Example]], section: SftSection) -> Measured:
     )
 
 
-def read(trainer: Any, rows: Sequence[Example]) -> Reading:
-    """Let the model of `trainer` read rows that it trains on: all of them, and the frame around the answers alone."""
+@contextmanager
+def half_of_the_threads() -> Iterator[None]:
+    """Compute with half of the threads, as long as the block lasts."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def read(trainer: Any, rows: Sequence[Example], around: int) -> Reading:
+    """Let the model of `trainer` read rows that it trains on; what it makes of the `around` tokens before an answer."""
     start = shared_start(rows)  # it is computed once, as in training, and so cannot be predicted
-    whole = [[IGNORED] * (start + 1) + row["input_ids"][start + 1 :] for row in rows]
-    around = frame_tokens(rows)
-    frames = []
-    for row in rows:
-        begin = _answer_begins(row)
-        frames.append([token if begin - around <= at < begin else IGNORED for at, token in enumerate(row["input_ids"])])
-    nll, frame = (
-        _finite(trainer.mean_nll([{**row, "labels": labels} for row, labels in zip(rows, chosen, strict=True)]))
-        for chosen in (whole, frames)
+    labels = [[IGNORED] * (start + 1) + row["input_ids"][start + 1 :] for row in rows]
+    nll = trainer.token_nll([{**row, "labels": told} for row, told in zip(rows, labels, strict=True)])
+    begins = [_answer_begins(row) for row in rows]
+    frame = [
+        begin - around <= at < begin
+        for row, begin in zip(rows, begins, strict=True)
+        for at in range(start + 1, len(row["input_ids"]))
+    ]
+    return Reading(
+        rows=_mean(nll.tolist()),
+        frame=_mean(list(compress(nll.tolist(), frame))),
+        tokens=len(nll),
+        vocab_size=trainer.model.config.get_text_config().vocab_size,
     )
-    tokens = sum(label != IGNORED for labels in whole for label in labels)
-    vocab_size = trainer.model.config.get_text_config().vocab_size
-    return Reading(rows=nll, frame=frame if around else None, tokens=tokens, vocab_size=vocab_size)
 
 
 def frame_tokens(rows: Sequence[Example]) -> int:
@@ -156,6 +234,10 @@ def frame_tokens(rows: Sequence[Example]) -> int:
 
 def _answer_begins(row: Example) -> int:
     return next((at for at, label in enumerate(row["labels"]) if label != IGNORED), 0)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return _finite(sum(values) / len(values)) if values else None
 
 
 def _finite(value: float) -> float | None:
@@ -176,7 +258,9 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no trial
     import_all()
     forks = _can_fork()
-    for line in sys.stdin:
+    while line := _read_line():
+        if not line.startswith(b"{"):
+            continue  # for a trial that ended before it was ready
         child = os.fork() if forks else 0
         if not child:
             end_with_parent()
@@ -189,6 +273,21 @@ def main() -> int:
         if not forks:
             return code
     return EXIT_DONE
+
+
+def _read_line() -> bytes:
+    """Return the next line of stdin; nothing is read ahead, since what is behind a job is for its trial."""
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        return stdin.readline()
+
+
+class _NotWanted(Exception):
+    """Who asked for the trial does not want its steps."""
+
+
+def _wait_for_go() -> None:
+    if _read_line().strip() != GO.encode():
+        raise _NotWanted
 
 
 def import_all() -> None:
@@ -208,7 +307,10 @@ def _can_fork() -> bool:
 
 def _answer(job: dict[str, Any], out: TextIO) -> int:
     try:
-        trial = try_steps(Rows(path=Path(job["rows"])), SftSection(**job["section"]), job["steps"], job["limit"])
+        section = SftSection(**job["section"])
+        trial = try_steps(Rows(path=Path(job["rows"])), section, job["steps"], job["limit"], _wait_for_go)
+    except _NotWanted:
+        return EXIT_DONE
     except TunewrightError as error:
         print(json.dumps(error.as_json()), file=out, flush=True)
         return error.exit_code
