@@ -133,7 +133,7 @@ def run_lora(case: Case, folder: Path, rows: list[dict[str, list[int]]]) -> dict
     """The stage's own trainer, through its own trial."""
     import tunewright.stages.sft.trainer as trainer
     from tunewright.recipe.sections import Lora, SftSection
-    from tunewright.stages.sft.trial import measure
+    from tunewright.stages.sft.trial import Steps, measure
 
     if case.padded:
         trainer.use_packed_attention = lambda model: False
@@ -141,7 +141,7 @@ def run_lora(case: Case, folder: Path, rows: list[dict[str, list[int]]]) -> dict
         rows="data.train", model=str(folder), steps=STEPS, batch_size=len(rows), lora=Lora(rank=case.rank),
         gradient_accumulation=case.accumulation, gradient_checkpointing=case.checkpointing, seed=0,
     )  # fmt: skip
-    found = measure([rows] * STEPS, section)
+    found = measure(Steps([rows] * STEPS, section))
     return {"peak": found.peak_bytes, "base": found.base_bytes, "ran": found.head_used, "seconds": found.seconds}
 
 
