@@ -68,6 +68,10 @@ def test_the_last_turn_of_a_talk_is_found_behind_another_beginning():
     assert found(talk("train", *train_turns_after(ASKED)), test) == [("turn", "test")]  # trained on there too
     assert found(talk("train", (ASKED[0], "It does not sail in winter.")), test) == []
     assert found(train, talk("test", ASKED, (LONG, "Nine."))) == []  # it is no question of the test row's
+    opening = ("How long does it take?", "It takes about three days, or four when the wind is against you.")
+    asked_too = talk("train", ("I plan a journey to the north of Europe.", "How nice!"), opening)
+    assert found(asked_too, talk("test", opening)) == [("turn", "test")]
+    assert found(asked_too, talk("test", opening, ("Who paid?", "Denmark."))) == []  # nor is it where the last is short
 
 
 def train_turns_after(turn: tuple[str, str]) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from tunewright.models.devices import Device, this_device
 from tunewright.recipe.load import load_recipe
 from tunewright.stages.check.money import begun_trial, check_money, first_steps, run_trial, usd_per_hour
 from tunewright.stages.check.trials import TooLong, warm
+from tunewright.stages.sft import trial
 from tunewright.stages.sft.stage import plan_training, sft
 from tunewright.stages.sft.trial import CPU_TOKENS, MOST_FRAME_TOKENS, Steps, choose_steps, frame_tokens, measure
 
@@ -145,16 +146,25 @@ def test_a_trial_that_was_begun_is_the_one_asked_for_or_goes_without_a_step(reci
         with begun_trial(recipe, rows, device):
             begun = run_trial(rows["data.train"], section, 2, device)
             host = warm()
-            again = run_trial(rows["data.train"], section, 2, device)  # another one, from its beginning
+            another = run_trial(rows["data.train"], section, 3, device)
         for _ in range(2):
             with begun_trial(recipe, rows, device):
                 pass  # a check that fails before
-        last = run_trial(rows["data.train"], section, 2, device)
+        assert [host._read() for _ in range(2)] == [("", 0), ("", 0)]  # no step, and no answer
+        host._unread = 0
+        with begun_trial(recipe, rows, device):
+            pass
+        last = run_trial(rows["data.train"], section, 3, device)  # its own answer, not that of the one before
     assert warm() is host
-    assert begun.measured.losses == again.measured.losses == last.measured.losses
+    assert [len(one.measured.seconds) for one in (begun, another, last)] == [2, 3, 3]
+    assert another.measured.losses == last.measured.losses
 
 
-def test_two_steps_on_a_cpu_take_no_more_rows_than_their_speed_needs_three_or_a_tight_fit_take_all(recipe_file):
+def test_two_steps_on_a_cpu_take_no_more_rows_than_their_speed_needs_three_or_a_tight_fit_take_all(
+    recipe_file, monkeypatch
+):
+    monkeypatch.setattr(trial, "has_cuda", lambda: False)
+
     def rows(count, length):
         return [{"input_ids": list(range(n, n + length)), "labels": [1] * length} for n in range(count)]
 
@@ -163,6 +173,8 @@ def test_two_steps_on_a_cpu_take_no_more_rows_than_their_speed_needs_three_or_a_
     quick = choose_steps(batches, section, 2, packed=True, near=False)
     assert quick.batches == [batches[1][:2], batches[2][:2]]  # a batch with a row less would shift the next
     assert (quick.section.batch_size, quick.section.gradient_accumulation) == (2, 1)
+    tiny = choose_steps([rows(4, 10)], section, 2, packed=True, near=False).section
+    assert (tiny.batch_size, tiny.gradient_accumulation) == (4, 3)  # what a step costs beside its tokens counts too
     tight = choose_steps(batches, section, 2, packed=True, near=True)
     assert (tight.batches, tight.section) == ([batches[1], batches[3]], section)
     assert choose_steps(batches, section, 3, packed=True, near=False).batches == [batches[2], batches[3], batches[2]]

@@ -16,6 +16,7 @@ from tunewright.stages.sft.batches import num_steps, plan_order
 from tunewright.stages.sft.collate import PackedCollator
 from tunewright.stages.sft.head import find_output_head
 from tunewright.stages.sft.stage import IGNORED, plan_training, sft
+from tunewright.stages.sft.trial import read
 
 
 def chat_rows(count=12):
@@ -120,6 +121,39 @@ def trainer_of_unknown_model(toy_model, rows, out, weighting=None):
     model.config.lm_head_multiplier = 1.0
     model.config.num_experts = 1  # what keeps it from the fused head, and changes nothing else
     return make_trainer(model, tokenizer, plan.examples, chosen, plan.steps, out, "float32")
+
+
+@pytest.mark.parametrize("head", ["fused", "trl"])
+def test_what_each_token_costs_is_told_row_behind_row_on_either_head(toy_model, rows, tmp_path, head):
+    if head == "fused":
+        trainer = trainer_for(toy_model, rows, tmp_path, {"type": "none"}, steps=2)
+    else:
+        trainer = trainer_of_unknown_model(toy_model, rows, tmp_path)
+    plan = plan_training(rows, section(toy_model), Renderer.from_folder(toy_model))
+    examples = sorted(plan.examples[:5], key=lambda row: len(row["input_ids"]) % 7)  # of many lengths, in no order
+    told = trainer.token_nll(examples)
+    model, expected = load_model(toy_model, "float32"), []
+    with torch.no_grad():
+        for row in examples:
+            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0]
+            targets = torch.tensor(row["labels"][1:])
+            nll = torch.nn.functional.cross_entropy(logits[:-1], targets, ignore_index=IGNORED, reduction="none")
+            expected.append(nll[targets != IGNORED])
+    assert torch.allclose(told.float(), torch.cat(expected), atol=1e-4)
+    assert trainer.mean_nll(examples) == pytest.approx(float(told.mean()))
+
+
+def test_a_model_reads_all_of_its_rows_and_the_frame_of_rows_that_ask_the_same(toy_model, rows, tmp_path):
+    plan = plan_training(rows, section(toy_model), Renderer.from_folder(toy_model))
+    first = plan.examples[0]
+    begin = next(at for at, label in enumerate(first["labels"]) if label != IGNORED)
+    trainer = trainer_for(toy_model, rows, tmp_path, {"type": "none"}, steps=2)
+    reading = read(trainer, [first, first], around=3)
+    with torch.no_grad():
+        logits = load_model(toy_model, "float32")(input_ids=torch.tensor([first["input_ids"]])).logits[0]
+    nll = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(first["input_ids"][1:]), reduction="none")
+    assert reading.frame == pytest.approx(float(nll[begin - 4 : begin - 1].mean()), rel=1e-4)
+    assert reading.rows == pytest.approx(float(nll[begin - 4 :].mean()), rel=1e-4)  # the rest of the start is shared
 
 
 def test_entropy_weights_change_what_is_learned(toy_model, rows, tmp_path):

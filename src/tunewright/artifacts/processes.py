@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them."""
+"""Processes that must not outlive the one that started them, and forks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _LOOK_SECONDS = 1.0
@@ -22,6 +23,11 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended in between
         os._exit(1)
+
+
+def forks_can_compute() -> bool:
+    """True where a fork may compute: a CUDA device, and macOS's libraries, are lost by it."""
+    return sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
 
 
 def _watch(parent: int) -> None:

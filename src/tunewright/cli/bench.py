@@ -1,6 +1,6 @@
 """`tw bench`: measure on this machine, before a person waits.
 
-tw bench speed RECIPE      seconds of an optimizer step at the longest batch: proceed, usable, or a smaller model
+tw bench speed RECIPE      seconds of an optimizer step of the mean size: proceed, usable, or a smaller model
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def bench(
     for told, verdict in () if json_output else measured:
         print_text(
             f"{told['section']}: {told['seconds_per_step']:.2f} s a step "
-            f"({told['longest_tokens']} tokens), {told['tokens_per_second']:.0f} tokens a second, "
+            f"({told['tokens_a_step']:.0f} tokens), {told['tokens_per_second']:.0f} tokens a second, "
             f"about {clock(3600 * told['hours'])} for {told['steps']} steps"
         )
         print_text("\n".join(verdict_lines([verdict])))
@@ -66,7 +66,7 @@ def _speed(path: Path, overrides: list[str]) -> list[tuple[dict[str, Any], Verdi
                 "steps": trial.planned.steps,
                 "seconds_per_step": trial.seconds_per_step,
                 "tokens_per_second": trial.measured.tokens_per_second,
-                "longest_tokens": trial.planned.longest.tokens,
+                "tokens_a_step": trial.planned.tokens / trial.planned.steps,
                 "hours": trial.hours(),
             }
             found.append((told, speed_is_usable(trial.seconds_per_step)))

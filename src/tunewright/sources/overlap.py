@@ -73,6 +73,7 @@ class _Asked:
     json_words: list[str] | None
     operators: list[str]
     turns: list[Turn]
+    last_turn: Turn | None
     num_runs: dict[int, int] = field(default_factory=dict)
     """words in a run -> how many runs count, for an evaluation row that has enough of them"""
     template_runs: int = 0
@@ -106,8 +107,8 @@ class EvaluationIndex:
         """Keep the last turn of every row, but for those that many rows of one set end with."""
         found: dict[Turn, list[int]] = defaultdict(list)
         for number, (_, asked) in enumerate(self._rows):
-            for turn in asked.turns[-1:]:
-                found[turn].append(number)
+            if asked.last_turn is not None:
+                found[asked.last_turn].append(number)
         most = self._most_in_a_set()
         return {
             turn: numbers
@@ -143,7 +144,7 @@ class EvaluationIndex:
         num_rows, held, turns = 0, {size: Counter[str]() for size in self._holders}, Counter[Turn]()
         for row in train:
             num_rows += 1
-            turns.update(turn for turn in set(_turns(row)) if turn in self._turns)
+            turns.update(turn for turn in set(_turns(row)) if turn is not None and turn in self._turns)
             listed = words(question(row))
             for size, holders in self._holders.items():
                 held[size].update(run for run in _runs(listed, size) if run in holders)
@@ -215,6 +216,7 @@ class EvaluationIndex:
 
 def _asked(row: ChatRow) -> _Asked:
     text = question(row)
+    turns = list(_turns(row))
     called = frozenset(name for name, _ in calls_of(row.answer))
     has_json = "{" in text or "[" in text
     return _Asked(
@@ -224,21 +226,21 @@ def _asked(row: ChatRow) -> _Asked:
         spoken(row.answer).strip().lower(),
         words(with_canonical_json(text)) if has_json else None,
         _OPERATOR.findall(text),
-        _turns(row),
+        [turn for turn in turns if turn is not None],
+        turns[-1] if turns else None,
     )
 
 
-def _turns(row: ChatRow) -> list[Turn]:
-    """Return what the user asked and what was answered, turn by turn, where the two say enough."""
-    found, asked = [], list[str]()
+def _turns(row: ChatRow) -> Iterator[Turn | None]:
+    """Yield what the user asked and what was answered, turn by turn; None where the two say too little."""
+    asked = list[str]()
     for message in row.messages:
         if message["role"] == "user":
             asked = words(content_of(message))
-        elif message["role"] == "assistant" and asked:
+        elif message["role"] == "assistant":
             answer = spoken(message).strip().lower()
-            if len(asked) + len(words(answer)) >= TURN_WORDS:
-                found.append((" ".join(asked), answer))
-    return found
+            says_enough = asked and len(asked) + len(words(answer)) >= TURN_WORDS
+            yield (" ".join(asked), answer) if says_enough else None
 
 
 def _runs(listed: list[str], size: int) -> set[str]:

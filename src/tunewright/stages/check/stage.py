@@ -39,7 +39,7 @@ from tunewright.stages.check.parity import judge_parity
 from tunewright.stages.check.template import EMBEDDINGS, calls_tools, judge_template
 from tunewright.stages.check.weights import judge_weights
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 
 def check(

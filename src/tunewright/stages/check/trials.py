@@ -4,8 +4,9 @@ A trial measures the peak of its process, so it must not be this one, and a proc
 imports than on its steps. The host is started early (`warm`), so that it imports while the rows are looked at; further
 trials find it warm. It ends with this process.
 
-The host itself is `stages/sft/trial.py`, started by its name: a JSON line in, one out, and one that says how it ended.
-Half of a trial's time goes by before its first step: so it can be begun while something else is looked at.
+The host itself is `stages/sft/trial.py`, started by its name. In goes a JSON line, and `go` or `no`; out come an answer
+and a line that says how it ended. Half of a trial's time goes by before its first step: so it can be begun while
+something else is looked at.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tunewright.artifacts.processes import forks_can_compute
 from tunewright.artifacts.trial import ENDED, GO
 
 TRIAL = "tunewright.stages.sft.trial"
@@ -45,7 +47,9 @@ class Host:
 
     def __init__(self) -> None:
         self._begun: dict[str, Any] | None = None
-        self._dropped = False  # its end has not been read
+        self._unread = 0  # trials that were dropped, and whose end has not been read
+        self._spent = False
+        self._scratch = tempfile.TemporaryDirectory(prefix="tunewright-trials-", ignore_cleanup_errors=True)
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the host
         self._process = subprocess.Popen(
             [sys.executable, "-m", TRIAL],
@@ -60,22 +64,24 @@ class Host:
     @property
     def alive(self) -> bool:
         """True while it can be asked."""
-        return self._process.poll() is None
+        return self._begun is not None or (not self._spent and self._process.poll() is None)
 
     def begin(self, job: dict[str, Any]) -> None:
         """Let it get ready for a trial, which `ask` or `drop` ends. It uses half of the threads meanwhile."""
         self.drop()
-        if self._dropped:
-            self._dropped = False
-            self._read()
         self._begun = job
-        self._write(json.dumps(job))
+        self._write(json.dumps({**job, "scratch": self._scratch.name}))
 
     def drop(self) -> None:
         """Take back a trial that was begun and not asked for. It ends when it is ready, and nobody waits for that."""
-        if self._begun is not None:
-            self._begun, self._dropped = None, True
+        if self._begun is None:
+            return
+        self._begun = None
+        if forks_can_compute():
+            self._unread += 1
             self._write("no")
+        else:
+            self.end()
 
     def ask(self, job: dict[str, Any], most_seconds: float) -> Ended:
         """Let it make a trial, the one that was begun or another.
@@ -83,9 +89,6 @@ class Host:
         Raises:
             TooLong: it took more than `most_seconds`, and was ended.
         """
-        if self._begun != job:
-            self.begin(job)
-        self._begun = None
         late = threading.Event()
 
         def stop() -> None:
@@ -95,7 +98,13 @@ class Host:
         timer = threading.Timer(most_seconds, stop)
         timer.start()
         try:
+            if self._begun != job:
+                self.begin(job)
+            self._begun, self._spent = None, not forks_can_compute()
             self._write(GO)
+            for _ in range(self._unread):
+                self._read()
+            self._unread = 0
             answer, code = self._read()
         except BaseException:
             self.end()  # what it answers now would be taken for the answer to the next
@@ -133,6 +142,7 @@ class Host:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._scratch.cleanup()
 
 
 _host: Host | None = None
@@ -144,6 +154,8 @@ def warm() -> Host:
     if _host is None or not _host.alive:
         if _host is None:
             atexit.register(_end)
+        else:
+            _host.end()
         _host = Host()
     return _host
 

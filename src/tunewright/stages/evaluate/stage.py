@@ -38,7 +38,7 @@ from tunewright.suites.tool_calls import reading_calls
 
 __all__ = ["CODE_VERSION", "evaluate", "pick_shots"]
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 
 
 def evaluate(

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tunewright.artifacts.dataset import Rows
-from tunewright.artifacts.processes import end_with_parent
+from tunewright.artifacts.processes import end_with_parent, forks_can_compute
 from tunewright.artifacts.trial import ENDED, GO, Batch, Measured, Reading, Trial
 from tunewright.chat.render import Renderer
 from tunewright.errors import EXIT_BUG, EXIT_DONE, TunewrightError
@@ -48,6 +48,7 @@ from tunewright.models.fitting import nearest_that_fit
 from tunewright.models.flops import training_flops
 from tunewright.models.precision import has_cuda, resolve_precision
 from tunewright.models.shape import read_shape
+from tunewright.models.weights import weight_files
 from tunewright.recipe.sections import SftSection
 from tunewright.stages.sft.packing import IGNORED, Example, shared_start
 from tunewright.stages.sft.size import batch_of, plan_batches, training_of
@@ -73,7 +74,12 @@ class Steps:
 
 
 def try_steps(
-    rows: Rows, section: SftSection, steps: int, limit_bytes: int, ready: Callable[[], None] = lambda: None
+    rows: Rows,
+    section: SftSection,
+    steps: int,
+    limit_bytes: int,
+    ready: Callable[[], None] = lambda: None,
+    scratch: str | None = None,
 ) -> Trial:
     """Plan `section`, estimate it, and take `steps` (0 to 3) of it where the estimate is not above `limit_bytes`.
 
@@ -82,7 +88,8 @@ def try_steps(
         section: of the recipe.
         steps: how many.
         limit_bytes: the memory that there is.
-        ready: called before the first step.
+        ready: called before the first step, or before weights are downloaded.
+        scratch: a folder where files may lie meanwhile.
 
     Raises:
         DataError, ModelError: as the stage would.
@@ -106,7 +113,7 @@ def try_steps(
         nearest=[] if fits else [one.change for one in nearest_that_fit(shape, training, limit_bytes)],
         flops=training_flops(shape, training, planned.tokens),
         tried_bytes=(tried.low, tried.high),
-        measured=measure(chosen, ready) if fits and chosen.batches else None,
+        measured=measure(chosen, ready, scratch) if fits and chosen.batches else None,
     )
 
 
@@ -130,13 +137,21 @@ def choose_steps(
     rows = len(typical)
     while not has_cuda() and rows > 1 and batch_of(typical[:rows], packed).tokens > CPU_TOKENS:
         rows -= 1
-    accumulation = section.gradient_accumulation if has_cuda() else 1
-    part = section.model_copy(update={"batch_size": rows, "gradient_accumulation": accumulation})
+    passes = section.gradient_accumulation
+    if not has_cuda():
+        passes = min(passes, max(1, CPU_TOKENS // batch_of(typical[:rows], packed).tokens))
+    part = section.model_copy(update={"batch_size": rows, "gradient_accumulation": passes})
     return Steps([shortest[:rows], typical[:rows]], part)
 
 
-def measure(steps: Steps, ready: Callable[[], None] = lambda: None) -> Measured:
-    """Take one optimizer step for each batch; with accumulation, of that batch so many times."""
+def measure(steps: Steps, ready: Callable[[], None] = lambda: None, scratch: str | None = None) -> Measured:
+    """Take one optimizer step for each batch; with accumulation, of that batch so many times.
+
+    Args:
+        steps: to take.
+        ready: called before the first, or before weights are downloaded.
+        scratch: a folder where files may lie meanwhile.
+    """
     from transformers import AutoTokenizer, TrainerCallback
 
     from tunewright.models.load import load_model
@@ -163,8 +178,11 @@ def measure(steps: Steps, ready: Callable[[], None] = lambda: None) -> Measured:
     batches, section = steps.batches, steps.section.model_copy(update={"trackers": ()})
     times = section.gradient_accumulation
     examples = [row for batch in batches for row in batch * times]
+    is_here = bool(weight_files(tokenizer_folder(str(section.model))))
+    if not is_here:
+        ready()
     folder, precision = model_folder(str(section.model)), resolve_precision(section.precision)
-    with tempfile.TemporaryDirectory(prefix="tunewright-trial-") as out:
+    with tempfile.TemporaryDirectory(prefix="tunewright-trial-", dir=scratch) as out:
         with half_of_the_threads():
             model, tokenizer = load_model(folder, precision), AutoTokenizer.from_pretrained(str(folder))
             trainer = make_trainer(model, tokenizer, examples, section, len(batches), Path(out), precision)
@@ -172,7 +190,8 @@ def measure(steps: Steps, ready: Callable[[], None] = lambda: None) -> Measured:
             trainer.args.save_strategy = "no"
             # the adapter changes nothing yet
             reading = read(trainer, batches[-1], frame_tokens([row for batch in batches for row in batch]))
-        ready()
+        if is_here:
+            ready()
         trainer.train()
         head_used = trainer.head_used
         peak = peak_memory() - (0 if has_cuda() else base)
@@ -203,15 +222,17 @@ def half_of_the_threads() -> Iterator[None]:
 
 def read(trainer: Any, rows: Sequence[Example], around: int) -> Reading:
     """Let the model of `trainer` read rows that it trains on; what it makes of the `around` tokens before an answer."""
-    start = shared_start(rows)  # it is computed once, as in training, and so cannot be predicted
+    begins = [_answer_begins(row) for row in rows]
+    # what is computed once, as in training, cannot be predicted
+    start = max(0, min(shared_start(rows), min(begins) - around - 1))
     labels = [[IGNORED] * (start + 1) + row["input_ids"][start + 1 :] for row in rows]
     nll = trainer.token_nll([{**row, "labels": told} for row, told in zip(rows, labels, strict=True)])
-    begins = [_answer_begins(row) for row in rows]
     frame = [
         begin - around <= at < begin
         for row, begin in zip(rows, begins, strict=True)
         for at in range(start + 1, len(row["input_ids"]))
     ]
+    assert len(frame) == len(nll), "each token of the rows is in the frame, or is not"
     return Reading(
         rows=_mean(nll.tolist()),
         frame=_mean(list(compress(nll.tolist(), frame))),
@@ -257,7 +278,7 @@ def main() -> int:
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no trial
     import_all()
-    forks = _can_fork()
+    forks = forks_can_compute()
     while line := _read_line():
         if not line.startswith(b"{"):
             continue  # for a trial that ended before it was ready
@@ -300,15 +321,11 @@ def import_all() -> None:
     gc.enable()
 
 
-def _can_fork() -> bool:
-    """True where a child may compute: a CUDA device, and macOS's libraries, are lost by a fork."""
-    return sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
-
-
 def _answer(job: dict[str, Any], out: TextIO) -> int:
     try:
         section = SftSection(**job["section"])
-        trial = try_steps(Rows(path=Path(job["rows"])), section, job["steps"], job["limit"], _wait_for_go)
+        rows = Rows(path=Path(job["rows"]))
+        trial = try_steps(rows, section, job["steps"], job["limit"], _wait_for_go, job.get("scratch"))
     except _NotWanted:
         return EXIT_DONE
     except TunewrightError as error:
