@@ -25,7 +25,6 @@ from tunewright.models.devices import Device, this_device
 from tunewright.recipe.load import load_recipe
 from tunewright.stages.check.money import begun_trial, check_money, first_steps, run_trial, usd_per_hour
 from tunewright.stages.check.trials import TooLong, warm
-from tunewright.stages.sft import trial
 from tunewright.stages.sft.stage import plan_training, sft
 from tunewright.stages.sft.trial import CPU_TOKENS, MOST_FRAME_TOKENS, Steps, choose_steps, frame_tokens, measure
 
@@ -160,22 +159,20 @@ def test_a_trial_that_was_begun_is_the_one_asked_for_or_goes_without_a_step(reci
     assert another.measured.losses == last.measured.losses
 
 
-def test_two_steps_on_a_cpu_take_no_more_rows_than_their_speed_needs_three_or_a_tight_fit_take_all(
-    recipe_file, monkeypatch
-):
-    monkeypatch.setattr(trial, "has_cuda", lambda: False)
-
+def test_two_steps_on_a_cpu_take_no_more_rows_than_their_speed_needs_three_or_a_tight_fit_take_all(recipe_file):
     def rows(count, length):
         return [{"input_ids": list(range(n, n + length)), "labels": [1] * length} for n in range(count)]
 
     section = load_recipe(recipe_file).stages[2][1].model_copy(update={"batch_size": 4, "gradient_accumulation": 3})
     batches = [rows(3, 20), rows(4, 50), rows(4, CPU_TOKENS // 2), rows(4, CPU_TOKENS)]
-    quick = choose_steps(batches, section, 2, packed=True, near=False)
+    quick = choose_steps(batches, section, 2, packed=True, near=False, most_tokens=CPU_TOKENS)
     assert quick.batches == [batches[1][:2], batches[2][:2]]  # a batch with a row less would shift the next
     assert (quick.section.batch_size, quick.section.gradient_accumulation) == (2, 1)
-    tiny = choose_steps([rows(4, 10)], section, 2, packed=True, near=False).section
+    tiny = choose_steps([rows(4, 10)], section, 2, packed=True, near=False, most_tokens=CPU_TOKENS).section
     assert (tiny.batch_size, tiny.gradient_accumulation) == (4, 3)  # what a step costs beside its tokens counts too
-    tight = choose_steps(batches, section, 2, packed=True, near=True)
+    on_a_gpu = choose_steps(batches, section, 2, packed=True, near=False)
+    assert (on_a_gpu.batches, on_a_gpu.section) == ([batches[1], batches[2]], section)
+    tight = choose_steps(batches, section, 2, packed=True, near=True, most_tokens=CPU_TOKENS)
     assert (tight.batches, tight.section) == ([batches[1], batches[3]], section)
     assert choose_steps(batches, section, 3, packed=True, near=False).batches == [batches[2], batches[3], batches[2]]
     assert choose_steps(batches[:1], section, 1, packed=True, near=False).batches == batches[:1]

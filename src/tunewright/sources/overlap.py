@@ -72,8 +72,8 @@ class _Asked:
     answer: str
     json_words: list[str] | None
     operators: list[str]
-    turns: list[Turn]
-    last_turn: Turn | None
+    turns: list[Turn | None]
+    """None for one that says too little"""
     num_runs: dict[int, int] = field(default_factory=dict)
     """words in a run -> how many runs count, for an evaluation row that has enough of them"""
     template_runs: int = 0
@@ -103,12 +103,12 @@ class EvaluationIndex:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _index_turns(self) -> dict[Turn, list[int]]:
+    def _index_turns(self) -> dict[Turn | None, list[int]]:
         """Keep the last turn of every row, but for those that many rows of one set end with."""
-        found: dict[Turn, list[int]] = defaultdict(list)
+        found: dict[Turn | None, list[int]] = defaultdict(list)
         for number, (_, asked) in enumerate(self._rows):
-            if asked.last_turn is not None:
-                found[asked.last_turn].append(number)
+            if asked.turns and asked.turns[-1] is not None:
+                found[asked.turns[-1]].append(number)
         most = self._most_in_a_set()
         return {
             turn: numbers
@@ -141,10 +141,10 @@ class EvaluationIndex:
 
     def leave_out_templates_of(self, train: Iterable[ChatRow]) -> None:
         """Count no runs that many training rows hold: a template, though the evaluation set has few rows of it."""
-        num_rows, held, turns = 0, {size: Counter[str]() for size in self._holders}, Counter[Turn]()
+        num_rows, held, turns = 0, {size: Counter[str]() for size in self._holders}, Counter[Turn | None]()
         for row in train:
             num_rows += 1
-            turns.update(turn for turn in set(_turns(row)) if turn is not None and turn in self._turns)
+            turns.update(turn for turn in set(_turns(row)) if turn in self._turns)
             listed = words(question(row))
             for size, holders in self._holders.items():
                 held[size].update(run for run in _runs(listed, size) if run in holders)
@@ -216,7 +216,6 @@ class EvaluationIndex:
 
 def _asked(row: ChatRow) -> _Asked:
     text = question(row)
-    turns = list(_turns(row))
     called = frozenset(name for name, _ in calls_of(row.answer))
     has_json = "{" in text or "[" in text
     return _Asked(
@@ -226,8 +225,7 @@ def _asked(row: ChatRow) -> _Asked:
         spoken(row.answer).strip().lower(),
         words(with_canonical_json(text)) if has_json else None,
         _OPERATOR.findall(text),
-        [turn for turn in turns if turn is not None],
-        turns[-1] if turns else None,
+        list(_turns(row)),
     )
 
 

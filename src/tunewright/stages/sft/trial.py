@@ -101,7 +101,8 @@ def try_steps(
     training = training_of(planned.longest, planned.packed, section)
     memory = training_memory(shape, training)
     fits = memory.peak <= limit_bytes
-    chosen = choose_steps(batches, section, steps, planned.packed, near=memory.high > NEAR * limit_bytes)
+    near, most_tokens = memory.high > NEAR * limit_bytes, None if has_cuda() else CPU_TOKENS
+    chosen = choose_steps(batches, section, steps, planned.packed, near=near, most_tokens=most_tokens)
     tried = memory
     if chosen.batches:
         tried = training_memory(shape, training_of(chosen.largest(planned.packed), planned.packed, chosen.section))
@@ -118,7 +119,13 @@ def try_steps(
 
 
 def choose_steps(
-    batches: Sequence[list[Example]], section: SftSection, steps: int, packed: bool, *, near: bool
+    batches: Sequence[list[Example]],
+    section: SftSection,
+    steps: int,
+    packed: bool,
+    *,
+    near: bool,
+    most_tokens: int | None = None,
 ) -> Steps:
     """Return the batches of so many steps (0 to 3).
 
@@ -128,18 +135,16 @@ def choose_steps(
         steps: how many.
         packed: are rows laid end to end.
         near: the memory may be too small for the longest.
+        most_tokens: of a step that is only to be timed; None for whole batches.
     """
     whole = [batch for batch in batches if len(batch) == section.batch_size] or [batches[-1]]
     shortest, typical, longest = whole[0], whole[len(whole) // 2], whole[-1]
-    if steps != 2 or near:
-        order = [[], [longest], [shortest, longest], [typical, longest, typical]][steps]
-        return Steps(order, section)
-    rows = len(typical)
-    while not has_cuda() and rows > 1 and batch_of(typical[:rows], packed).tokens > CPU_TOKENS:
-        rows -= 1
-    passes = section.gradient_accumulation
-    if not has_cuda():
-        passes = min(passes, max(1, CPU_TOKENS // batch_of(typical[:rows], packed).tokens))
+    if steps != 2 or near or most_tokens is None:
+        two = [shortest, longest if near else typical]
+        return Steps([[], [longest], two, [typical, longest, typical]][steps], section)
+    tokens = [batch_of(typical[:rows], packed).tokens for rows in range(1, len(typical) + 1)]
+    rows = max(1, sum(count <= most_tokens for count in tokens))
+    passes = min(section.gradient_accumulation, max(1, most_tokens // tokens[rows - 1]))
     part = section.model_copy(update={"batch_size": rows, "gradient_accumulation": passes})
     return Steps([shortest[:rows], typical[:rows]], part)
 
