@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunewright.graders.sandbox import Level, Limits, Sandbox, available_level
+from tunewright.graders.sandbox.worker import Worker
 
 SMALL = Limits(memory_bytes=256 << 20, disk_bytes=8 << 20, workers=1)
 
@@ -72,6 +73,16 @@ def target(tmp_path_factory):
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             assert not (server.recv(10) if name == "udp" else server.accept()), name
+
+
+def warm_worker(sandbox: Sandbox) -> Worker:
+    """Return the idle worker of a sandbox of one, started where a run before ended it (a busy machine, no memory)."""
+    for _ in range(3):
+        if sandbox._idle:
+            break
+        assert sandbox.run_python("def f(): return 1", "f", [], 5.0).value == 1
+    (worker,) = sandbox._idle
+    return worker
 
 
 def descendants(root: int) -> dict[int, str]:

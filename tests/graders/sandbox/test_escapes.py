@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.graders.sandbox.attacks import ATTACKS
-from tests.graders.sandbox.conftest import SMALL, descendants
+from tests.graders.sandbox.conftest import SMALL, descendants, warm_worker
 
 from tunewright.graders.code_tests import CodeTestsGrader, Spec
 from tunewright.graders.sandbox import Level, Sandbox
@@ -37,7 +37,7 @@ def test_an_attack_scores_nothing_is_named_and_leaves_nothing(attack, full, targ
     assert "a secret of" not in grade.reason
     after = grader(full).grade(fenced(HONEST), row({"b": 1, "a": 2}, ["a", "b"]))
     assert after.score == 1.0, after
-    (worker,) = full._idle
+    worker = warm_worker(full)
     assert len(descendants(worker.process.pid)) == 1  # the worker itself, below the process that waits for it
 
 
@@ -56,7 +56,7 @@ def test_the_suite_is_as_large_as_it_says():
 
 def test_no_process_is_left_when_a_sandbox_closes(full, target):
     with Sandbox(SMALL, require=Level.FULL) as sandbox:
-        (worker,) = sandbox._idle
+        worker = warm_worker(sandbox)
         for name in ("fork bomb", "threads left behind", "deaf to all signals"):
             (code,) = (attack.code for attack in ATTACKS if attack.name == name)
             sandbox.run_python(code, "attack", [target], 0.3)

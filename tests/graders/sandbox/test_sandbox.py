@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.graders.sandbox.attacks import ATTACKS
-from tests.graders.sandbox.conftest import SMALL, descendants
+from tests.graders.sandbox.conftest import SMALL, descendants, warm_worker
 
 import tunewright
 from tunewright.errors import EnvironmentProblem
@@ -288,15 +288,15 @@ def test_processes_are_few_where_only_their_number_is_bounded():
 
 
 def test_a_worker_that_is_killed_is_replaced(sandbox):
-    (worker,) = sandbox._idle
+    worker = warm_worker(sandbox)
     os.kill(worker.process.pid, signal.SIGKILL)
     assert sandbox.run_python("def f(): return 1", "f", [], 5.0).value == 1
     assert not worker.usable
 
 
 def test_a_worker_that_dies_during_a_run_fails_that_run_only(sandbox):
-    (worker,) = sandbox._idle
-    threading.Timer(0.3, os.kill, (worker.process.pid, signal.SIGKILL)).start()
+    worker = warm_worker(sandbox)
+    threading.Timer(1.0, os.kill, (worker.process.pid, signal.SIGKILL)).start()
     outcome = sandbox.run_python("import time\ndef f(): time.sleep(5)", "f", [], 8.0)
     assert (outcome.kind, outcome.value) == ("crash", None)
     assert sandbox.run_python("def f(): return 1", "f", [], 5.0).value == 1
