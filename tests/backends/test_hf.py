@@ -1,7 +1,10 @@
 import pytest
 import torch
+from transformers.cache_utils import Cache, DynamicLayer
 
-from tunewright.backends.hf import HfBackend, in_order, plan_batches, shared_start
+from tunewright.backends.hf import HfBackend, in_order, plan_batches
+from tunewright.backends.kv import RoomyLayer, keep_rows
+from tunewright.backends.prefill import shared_start
 from tunewright.backends.protocol import Continuation, Prompt, Sampling
 from tunewright.models.load import load_model
 
@@ -46,10 +49,31 @@ def test_batched_answers_equal_those_of_transformers_one_by_one(backend, toy_mod
 
 def test_a_start_that_all_prompts_share_changes_no_answer(backend, toy_model):
     asked = prompts(shared=range(100, 140))
-    assert shared_start([p.token_ids for p in asked]) == 40
+    assert shared_start([p.token_ids for p in asked]) == tuple(range(100, 140))
     found = answers(backend, asked)
     for prompt in asked:
         assert list(found[prompt.id].token_ids) == one_by_one(toy_model, prompt)
+
+
+def test_a_start_that_only_most_prompts_share_changes_no_answer(backend, toy_model):
+    odd = prompts()[:2]
+    asked = [Prompt(f"odd-{prompt.id}", prompt.token_ids) for prompt in odd] + prompts(shared=range(100, 140))
+    assert len(shared_start([p.token_ids for p in asked])) == 40
+    found = answers(backend, asked)
+    for prompt in asked:
+        assert list(found[prompt.id].token_ids) == one_by_one(toy_model, prompt), prompt.id
+
+
+def test_the_shared_start_is_the_one_that_saves_most():
+    tools, task = tuple(range(100, 150)), tuple(range(200, 250))
+    rows = [(1, n) for n in range(3)] + [(*tools, n) for n in range(3)] + [(*tools, *task, n) for n in range(9)]
+    assert shared_start(rows) == (*tools, *task)
+    assert shared_start(rows[1:6]) == tools
+    assert shared_start(rows[:5]) == ()  # most rows do not have it
+
+
+def test_the_same_prompt_over_and_over_has_no_start_to_share():
+    assert shared_start([tuple(range(50))] * 5) == ()
 
 
 def test_rows_that_finish_leave_and_the_others_go_on_unchanged(toy_model):
@@ -63,6 +87,20 @@ def test_rows_that_finish_leave_and_the_others_go_on_unchanged(toy_model):
         cut = ids.index(stop) if stop in ids else len(ids)
         assert found[key].token_ids == ids[:cut]
         assert found[key].finish == ("stop" if stop in ids else completion.finish)
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 2], [2, 4], [1, 2, 3, 4], [4], [0, 3, 4]])
+def test_of_a_cache_the_rows_that_go_on_are_kept_and_named(kept):
+    states = torch.arange(5.0)[:, None, None, None] + torch.arange(6.0).reshape(1, 1, 3, 2)
+    cache = Cache(layers=[RoomyLayer(), DynamicLayer()])
+    for layer in range(2):
+        cache.update(states, -states, layer)
+    order = keep_rows(cache, kept)
+    assert sorted(order) == kept
+    more = torch.ones(len(kept), 1, 1, 2)
+    for layer in range(2):
+        keys, values = cache.update(more, -more, layer)
+        assert torch.equal(keys, torch.cat([states[order], more], dim=2)) and torch.equal(values, -keys)
 
 
 def test_answers_stop_at_the_length_limit_and_say_so(backend):
@@ -106,12 +144,12 @@ def test_rows_with_one_prompt_are_dealt_together_as_far_as_a_batch_holds_them():
 
 
 def test_a_short_shared_start_is_not_worth_its_bookkeeping():
-    assert shared_start([(1, 2, 3), (1, 2, 4)]) == 0
+    assert shared_start([(1, 2, 3), (1, 2, 4)]) == ()
 
 
 def test_every_prompt_keeps_a_token_of_its_own():
     start = tuple(range(20))
-    assert shared_start([start, (*start, 7)]) == 19
+    assert shared_start([start, (*start, 7)]) == start[:19]
 
 
 def stable_lm():

@@ -8,27 +8,23 @@ in the same order as an undisturbed one. Log-probabilities of given texts: `log_
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import takewhile
 from threading import Event
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from tunewright.backends.draw import Picker
-from tunewright.backends.kv import joined, new_cache, start_of, use_grouped_attention
+from tunewright.backends.kv import use_grouped_attention
 from tunewright.backends.log_probs import plan_continuations, score_batch
+from tunewright.backends.prefill import Reader, Start
 from tunewright.backends.protocol import Completion, Continuation, ContinuationScore, Prompt, Sampling
 
-MIN_SHARED_TOKENS = 16  # below this the shared start saves less than its bookkeeping costs
 MAX_WORKERS = 4  # each holds the keys and values of a batch
-PREFILL_TOKENS = 2048  # of a batch at once: rows of like length, so that little of it is padding
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
@@ -53,7 +49,7 @@ class HfBackend:
     decode: Callable[[Sequence[int]], str] | None = None
 
     def __post_init__(self) -> None:
-        self._plain = use_grouped_attention(self.model)
+        self._reader = Reader(self.model, self.pad_token_id, plain=use_grouped_attention(self.model))
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, done: AbstractSet[str] = frozenset()
@@ -63,12 +59,11 @@ class HfBackend:
         open_batches = [batch for batch in batches if not all(prompt.id in done for prompt in batch)]
         if not open_batches:
             return
-        shared = shared_start([prompt.token_ids for prompt in prompts])
-        start = self._prefill_shared(prompts[0].token_ids[:shared])
+        start = self._start([prompt.token_ids for prompt in prompts])
 
         def work(batch: list[Prompt], stop: Event) -> list[Completion]:
             with torch.inference_mode():  # a setting of each thread
-                return self._generate_batch(batch, start, shared, sampling, stop)
+                return self._generate_batch(batch, start, sampling, stop)
 
         yield from in_order(work, open_batches, min(self._workers, len(batches)))
 
@@ -80,12 +75,11 @@ class HfBackend:
         open_batches = [batch for batch in batches if not all(one.id in done for one in batch)]
         if not open_batches:
             return
-        shared = shared_start([one.token_ids[: one.start] for one in continuations])
-        start = self._prefill_shared(continuations[0].token_ids[:shared])
+        start = self._start([one.token_ids[: one.start] for one in continuations])
 
         def work(batch: list[Continuation], stop: Event) -> list[ContinuationScore]:
             with torch.inference_mode():
-                return score_batch(self, batch, start, shared, stop)
+                return score_batch(self._reader, batch, start, stop)
 
         yield from in_order(work, open_batches, min(self._workers, len(batches)))
 
@@ -95,95 +89,31 @@ class HfBackend:
         return min(torch.get_num_threads(), MAX_WORKERS) if self.model.device.type == "cpu" else 1
 
     @torch.inference_mode()
-    def _prefill_shared(self, token_ids: tuple[int, ...]) -> Any:
-        """Return the cache of the tokens that all prompts begin with: one row; None where there are none."""
-        if not token_ids:
-            return None
-        cache = new_cache(self.model, self._plain)
-        ids = torch.tensor([token_ids], device=self.model.device)
-        self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
+    def _start(self, rows: Sequence[tuple[int, ...]]) -> Start | None:
+        return self._reader.start(rows)
 
     def _generate_batch(
-        self, batch: list[Prompt], start: Any, shared: int, sampling: Sampling, stop: Event
+        self, batch: list[Prompt], start: Start | None, sampling: Sampling, stop: Event
     ) -> list[Completion]:
         began = time.perf_counter()
-        logits, cache, mask, positions, held = self.prefill([p.token_ids[shared:] for p in batch], start, shared)
+        reading = self._reader.read([prompt.token_ids for prompt in batch], start)
         picker = Picker([prompt.id for prompt in batch], sampling)
         answers: list[list[int]] = [[] for _ in batch]
         stopped = [False] * len(batch)
         alive = list(range(len(batch)))
-        next_ids = picker.pick(logits, alive)
+        next_ids = picker.pick(reading.logits, alive)
         for step in range(sampling.max_new_tokens):
             if stop.is_set():
                 break
             if step:
-                logits = self.logits(next_ids[:, None], mask, positions, cache, held)[:, -1]
-                next_ids = picker.pick(logits, alive)
+                next_ids = picker.pick(self._reader.go_on(reading, next_ids), alive)
             kept = self._collect(next_ids.tolist(), alive, answers, stopped, sampling.stop)
             if not kept:
                 break
             if len(kept) < len(alive):
-                index = torch.tensor(kept, device=mask.device)
-                cache.batch_select_indices(index)
-                mask, next_ids, positions = mask[index], next_ids[index], positions[index]
-                alive = [alive[place] for place in kept]
-            positions = positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
+                order = reading.keep(kept)
+                next_ids, alive = next_ids[order], [alive[place] for place in order]
         return self._completions(batch, answers, stopped, time.perf_counter() - began, sampling.stop)
-
-    def prefill(self, rows: list[tuple[int, ...]], start: Any, shared: int) -> tuple[Tensor, Any, Tensor, Tensor, Any]:
-        """Read rows of tokens that come after a shared start of `shared` tokens; equal rows are read once.
-
-        Returns:
-            The logits `(B, V)` behind every row, the cache, the mask `(B, S)`, the positions `(B, S)`, and the shared
-            start where the cache does not hold it: what `logits` takes.
-        """
-        unique = list(dict.fromkeys(rows))
-        ids, mask = self._left_padded(unique)
-        positions = (mask.cumsum(1) - 1).clamp(min=0) + shared
-        held = start_of(start) if start is not None and self._plain else None
-        if start is not None and not self._plain:
-            mask = torch.cat([mask.new_ones(len(unique), shared), mask], dim=1)
-        logits, cache = self._prefill(ids, mask, positions, start, held)
-        if len(unique) < len(rows):
-            place = {row: at for at, row in enumerate(unique)}
-            index = torch.tensor([place[row] for row in rows], device=mask.device)
-            cache.batch_select_indices(index)
-            logits, mask, positions = logits[index], mask[index], positions[index]
-        return logits, cache, mask, positions, held
-
-    def _prefill(self, ids: Tensor, mask: Tensor, positions: Tensor, start: Any, held: Any) -> tuple[Tensor, Any]:
-        """Return the logits behind every row, `(B, V)`, and the cache of all; a few rows at a time."""
-        if not self._plain:
-            cache = new_cache(self.model, plain=False) if start is None else copy.deepcopy(start)
-            if start is not None:
-                cache.batch_repeat_interleave(len(ids))
-            return self.logits(ids, mask, positions, cache, None)[:, -1], cache
-        found, caches = [], []
-        rows = max(1, PREFILL_TOKENS // ids.shape[1])
-        for at in range(0, len(ids), rows):
-            part = slice(at, at + rows), slice(int((mask[at : at + rows].sum(0) == 0).sum()), None)  # own padding only
-            caches.append(new_cache(self.model, plain=True))
-            found.append(self.logits(ids[part], mask[part], positions[part], caches[-1], held)[:, -1])
-        return torch.cat(found), joined(caches)
-
-    def logits(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, held: Any, keep: int = 1) -> Tensor:
-        """Return the logits of the last `keep` tokens (0: of all) of one forward pass, `(B, keep, V)`.
-
-        `held` is a shared start that is not in the cache.
-        """
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-            **({} if held is None else {"shared_start": held}),
-        )
-        logits: Tensor = output.logits
-        return logits
 
     def _collect(
         self,
@@ -232,16 +162,6 @@ class HfBackend:
             for prompt, answer, stop, tokens in zip(batch, answers, stopped, work, strict=True)
         ]
 
-    def _left_padded(self, rows: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
-        """Return ids and mask, both `(B, S)`; the mask is 0 on padding."""
-        longest = max(map(len, rows))
-        ids = torch.full((len(rows), longest), self.pad_token_id)
-        mask = torch.zeros(len(rows), longest, dtype=torch.long)
-        for row, token_ids in enumerate(rows):
-            ids[row, longest - len(token_ids) :] = torch.tensor(token_ids)
-            mask[row, longest - len(token_ids) :] = 1
-        return ids.to(self.model.device), mask.to(self.model.device)
-
 
 def in_order(
     work: Callable[[list[Asked], Event], list[Answered]], batches: Sequence[list[Asked]], num_workers: int
@@ -286,14 +206,6 @@ def _dealt(prompts: Sequence[Prompt], hands: int, most: int) -> list[list[Prompt
             hand = min(dealt, key=len)
         hand.append(prompt)
     return dealt
-
-
-def shared_start(rows: Sequence[tuple[int, ...]]) -> int:
-    """Return how many tokens all prompts begin with, 0 if too few to matter. Each row keeps at least one of its own."""
-    first, last = min(rows), max(rows)
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
-    same = min(same, min(map(len, rows)) - 1)
-    return same if same >= MIN_SHARED_TOKENS else 0
 
 
 def _before(text: str, stops: Sequence[str]) -> str:

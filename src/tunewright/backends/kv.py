@@ -52,13 +52,22 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
             keys[:, :, :start], values[:, :, :start] = self.keys, self.values
         return keys, values
 
+    def move(self, source: Tensor, target: Tensor, rows: int) -> None:
+        """Copy rows `source` over rows `target` and keep the first `rows`: no other row is copied."""
+        assert self._room is not None
+        end = self.get_seq_length()
+        for room in self._room:
+            room[target, :, :end] = room[source, :, :end]
+        self._room = (self._room[0][:rows], self._room[1][:rows])
+        self.keys, self.values = (room[:, :, :end] for room in self._room)
+
     def drop(self) -> None:
         """Let go of what is held."""
         self._room = None
         self.keys = self.values = self.keys.new_empty(0)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep only these rows: finished ones leave."""
+        """Take these rows, in this order."""
         if self._room is not None:
             self._room = (self._room[0][indices], self._room[1][indices])
             end = self.get_seq_length()
@@ -103,6 +112,38 @@ def _joined_layers(parts: Sequence[RoomyLayer]) -> RoomyLayer:
     layer._room = (room[0], room[1])
     layer.keys, layer.values = (whole[:, :, :end] for whole in room)
     return layer
+
+
+def keep_rows(cache: Cache, kept: Sequence[int]) -> list[int]:
+    """Keep only these rows, moving as few as can be; return which row stands in each place now.
+
+    Args:
+        cache: roomy, or of transformers' own.
+        kept: places of rows, ascending.
+    """
+    rows = len(kept)
+    order = list(range(rows))
+    gaps = sorted(set(order) - set(kept))
+    movers = [place for place in kept if place >= rows]
+    for gap, mover in zip(gaps, movers, strict=True):
+        order[gap] = mover
+    source, target = torch.tensor(movers, dtype=torch.long), torch.tensor(gaps, dtype=torch.long)
+    for layer in cache.layers:
+        if isinstance(layer, RoomyLayer):
+            layer.move(source.to(layer.keys.device), target.to(layer.keys.device), rows)
+        else:
+            layer.batch_select_indices(torch.tensor(order, device=layer.keys.device))
+    return order
+
+
+def put_before(cache: Cache, start: Sequence[KeyValue]) -> None:
+    """Put a shared start, `(1, K, P, D)` a layer, before what every row of a roomy cache holds."""
+    for layer, (keys, values) in zip(cache.layers, start, strict=True):
+        rows = len(layer.keys)
+        before = RoomyLayer()
+        before.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
+        before.update(layer.keys, layer.values)
+        layer._room, layer.keys, layer.values = before._room, before.keys, before.values
 
 
 def start_of(cache: Cache) -> list[KeyValue]:

@@ -10,15 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from threading import Event
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from tunewright.backends.prefill import Reader, Start
 from tunewright.backends.protocol import Continuation, ContinuationScore
-
-if TYPE_CHECKING:
-    from tunewright.backends.hf import HfBackend
 
 LOGIT_TOKENS = 512  # of a batch at once: 100 MB of logits at 49,152 words
 PADDING = -1
@@ -39,25 +36,22 @@ def plan_continuations(continuations: Sequence[Continuation], batch_size: int) -
     return [ordered[at : at + batch_size] for at in range(0, len(ordered), batch_size)]
 
 
-def score_batch(
-    backend: HfBackend, batch: list[Continuation], start: Any, shared: int, stop: Event
-) -> list[ContinuationScore]:
-    """Return the scores of one batch; `start` is the cache of the `shared` tokens that all continuations begin with."""
+def score_batch(reader: Reader, batch: list[Continuation], start: Start | None, stop: Event) -> list[ContinuationScore]:
+    """Return the scores of one batch; `start` is what most continuations begin with."""
     began = time.perf_counter()
-    logits, cache, mask, positions, held = backend.prefill(
-        [one.token_ids[shared : one.start] for one in batch], start, shared
-    )
+    reading = reader.read([one.token_ids[: one.start] for one in batch], start)
+    logits, mask, positions = reading.logits, reading.mask, reading.positions
     targets = _right_padded([one.token_ids[one.start :] for one in batch]).to(mask.device)
     found = [_of_targets(logits[:, None], targets[:, :1])]
     width = max(1, LOGIT_TOKENS // len(batch))
-    last, positions = targets.shape[1] - 1, positions[:, -1:]
+    last = targets.shape[1] - 1
     for at in range(0, last, width):
         if stop.is_set():
             break
         part = targets[:, at : min(at + width, last)]
         mask = torch.cat([mask, (part != PADDING).long()], dim=1)
         steps = positions + torch.arange(at + 1, at + 1 + part.shape[1], device=mask.device)
-        logits = backend.logits(part.clamp(min=0), mask, steps, cache, held, keep=0)
+        logits = reader.logits(part.clamp(min=0), mask, steps, reading.cache, reading.held, keep=0)
         found.append(_of_targets(logits, targets[:, at + 1 : at + 1 + part.shape[1]]))
     log_probs, greedy = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
     return _scores(batch, log_probs, greedy, time.perf_counter() - began)
