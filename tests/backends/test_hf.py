@@ -4,7 +4,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from tunewright.backends.hf import HfBackend, in_order, plan_batches
 from tunewright.backends.kv import RoomyLayer, keep_rows
-from tunewright.backends.prefill import shared_start
+from tunewright.backends.prefill import HELD_TOKENS, shared_start
 from tunewright.backends.protocol import Continuation, Prompt, Sampling
 from tunewright.models.load import load_model
 
@@ -47,9 +47,11 @@ def test_batched_answers_equal_those_of_transformers_one_by_one(backend, toy_mod
         assert list(found[prompt.id].token_ids) == one_by_one(toy_model, prompt)
 
 
-def test_a_start_that_all_prompts_share_changes_no_answer(backend, toy_model):
-    asked = prompts(shared=range(100, 140))
-    assert shared_start([p.token_ids for p in asked]) == tuple(range(100, 140))
+@pytest.mark.parametrize("length", [HELD_TOKENS - 1, HELD_TOKENS])
+def test_a_start_that_all_prompts_share_changes_no_answer(backend, toy_model, length):
+    start = tuple(range(100, 100 + length))
+    asked = prompts(shared=start)
+    assert shared_start([p.token_ids for p in asked]) == start
     found = answers(backend, asked)
     for prompt in asked:
         assert list(found[prompt.id].token_ids) == one_by_one(toy_model, prompt)
@@ -277,7 +279,9 @@ def continuations(shared=()):
     return asked
 
 
-@pytest.mark.parametrize("shared", [(), tuple(range(100, 140))], ids=["apart", "one start"])
+@pytest.mark.parametrize(
+    "shared", [(), tuple(range(100, 140)), tuple(range(100, 200))], ids=["apart", "a short start", "a long start"]
+)
 @pytest.mark.parametrize("kind", ["llama", "stablelm"])
 def test_log_probs_are_those_of_one_plain_pass_over_the_text(toy_model, shared, kind):
     model = load_model(toy_model, "float32") if kind == "llama" else stable_lm()
