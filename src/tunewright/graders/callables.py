@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import inspect
 import os
 import sys
@@ -21,6 +20,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tunewright.artifacts.user_code import import_user_module
+from tunewright.errors import UserError
 from tunewright.graders.base import as_score, timed
 from tunewright.graders.protocol import Grade, Row, item_of
 from tunewright.graders.spec import Context, GraderError, GraderSpec, Problem
@@ -129,18 +130,14 @@ def find_function(target: str) -> Callable[[str, dict[str, Any]], Any]:
     """Return the function that `module:name` names; the current folder is searched as well.
 
     Raises:
-        GraderError: no such module, no such name in it, or not a function.
+        GraderError: no such module, one that fails as it is imported, no such name in it, or not a function.
     """
     module_name, _, name = target.partition(":")
     try:
-        with _current_folder():
-            module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise GraderError(
-                [Problem("target", f"module {module_name!r} needs {error.name!r}, which is not there")]
-            ) from None
-        raise GraderError([Problem("target", f"no module {module_name!r} here or installed")], target) from None
+        with current_folder():
+            module = import_user_module(module_name, target)
+    except UserError as error:
+        raise GraderError([Problem("target", error.seen)], target) from error
     function = getattr(module, name, None)
     if not callable(function):
         raise GraderError([Problem("target", f"{module_name!r} has no function {name!r}")], target)
@@ -148,7 +145,8 @@ def find_function(target: str) -> Callable[[str, dict[str, Any]], Any]:
 
 
 @contextlib.contextmanager
-def _current_folder() -> Iterator[None]:
+def current_folder() -> Iterator[None]:
+    """Let modules in the current folder be found, as `python -m` does; a console script does not."""
     here = os.getcwd()
     added = here not in sys.path
     if added:

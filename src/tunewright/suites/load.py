@@ -8,7 +8,6 @@ makes    a `Suite`, or one `SuiteError` that tells every mistake of the file wit
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.errors import RecipeProblem, UserError
+from tunewright.artifacts.user_code import import_user_module
+from tunewright.errors import RecipeProblem, TunewrightError, UserError
 from tunewright.recipe import document as doc
 from tunewright.recipe.document import Document, KeyPath
 from tunewright.recipe.explain import nearest
@@ -72,16 +72,18 @@ def _called(make: Callable[..., Any], name: str, options: Mapping[str, Any]) -> 
         inspect.signature(make).bind(**options)
     except TypeError as error:
         raise UserError(f"it does not take these options: {error}", where=name) from None
-    return make(**options)
+    try:
+        return make(**options)
+    except TunewrightError:
+        raise
+    except Exception as error:  # the user's code may fail in any way
+        raise UserError(f"{type(error).__name__}: {error}", where=name, fix="mend the function") from error
 
 
 def _module(module_name: str, name: str) -> Any:
     if (here := str(Path.cwd())) not in sys.path:  # as `python -m` does; a console script does not
         sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"cannot be imported: {error}", where=name, expected=FORMS) from error
+    return import_user_module(module_name, name)
 
 
 # ── a YAML file ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,6 @@ a dictionary     the row stays, changed so
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.fingerprint import sha256_file
+from tunewright.artifacts.user_code import import_user_module
 from tunewright.chat.messages import check_messages
 from tunewright.errors import DataError, UserError
 from tunewright.recipe.data_sections import CustomFilter
@@ -73,16 +73,16 @@ def load_function(spec: str) -> Callable[[dict[str, Any]], Any]:
     """Import `module:name`; modules in the current folder are found too.
 
     Raises:
-        UserError: not there, or not to be called.
+        UserError: not there, not to be called, or its module fails as it is imported.
     """
     module, _, name = spec.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    found: Any = import_user_module(module, spec)
     try:
-        found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except AttributeError as error:
         raise UserError(
             str(error), where=spec, expected="`module:name` of a function", fix="check both names"
         ) from None
