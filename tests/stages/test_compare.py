@@ -140,6 +140,12 @@ def test_sides_without_a_common_score_are_refused():
         compare_scores([unscored(row) for row in side([1] * 3)], side([1] * 3))
 
 
+def test_scores_beside_an_error_count_for_no_metric():
+    failed = [row.model_copy(update={"error": "the grader timed out"}) for row in side([1] * 3)]
+    with pytest.raises(DataError, match="no row has a score on both sides"):
+        compare_scores(failed, side([1] * 3))
+
+
 def run_compare(tmp_path, baseline, candidate, beside=None, **more):
     sides = {
         name: scores(tmp_path / name, rows) for name, rows in {"a": baseline, "b": candidate, **(beside or {})}.items()
@@ -200,6 +206,12 @@ def test_three_systems_make_a_matrix_corrected_over_its_pairs(tmp_path):
 
 def test_two_systems_make_no_matrix(tmp_path):
     assert run_compare(tmp_path, side([0] * 9), side([1] * 9))[0].matrix == ()
+
+
+def test_a_system_without_the_deciding_metric_is_named(tmp_path):
+    other = [row.model_copy(update={"scores": {"call_f1": 0.5}}) for row in side([0] * 9)]
+    with pytest.raises(DataError, match=r"before and other: no row has a score in 'args_exact' on both sides"):
+        run_compare(tmp_path, side([0] * 9), side([1] * 9), {"other": other})
 
 
 CALL = '<tool_call>\n{{"name": "{}", "arguments": {{}}}}\n</tool_call>'

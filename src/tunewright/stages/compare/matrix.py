@@ -7,7 +7,8 @@ from itertools import combinations
 
 from tunewright.artifacts.comparison import PairedTest, PairOfSystems
 from tunewright.artifacts.scores import ScoreRow
-from tunewright.stages.compare.pairs import pair_by_row, paired
+from tunewright.errors import DataError
+from tunewright.stages.compare.pairs import Paired, pair_by_row, paired
 from tunewright.stages.compare.tests import outcome, paired_test
 from tunewright.stats.corrections import holm
 
@@ -19,17 +20,30 @@ def matrix_of(
     seed: int,
     lower_is_better: Collection[str] = (),
 ) -> tuple[PairOfSystems, ...]:
-    """Return all pairs of three or more systems; nothing for two, whose only pair is the comparison itself."""
+    """Return all pairs of three or more systems; nothing for two, whose only pair is the comparison itself.
+
+    Raises:
+        DataError: two of them have no row that both score in `metric`; names them.
+    """
     if len(systems) < 3:
         return ()
-    tests = {
-        (first, second): paired_test(
-            paired(metric, pair_by_row(systems[first], systems[second]), lower_is_better), confidence, seed
-        )
-        for first, second in combinations(systems, 2)
-    }
+    pairs = {names: _scored(systems, *names, metric, lower_is_better) for names in combinations(systems, 2)}
+    tests = {names: paired_test(pair, confidence, seed) for names, pair in pairs.items()}
     corrected = holm([test.p_value_raw for test in tests.values()])
     return tuple(_cell(*names, test, p, confidence) for (names, test), p in zip(tests.items(), corrected, strict=True))
+
+
+def _scored(
+    systems: Mapping[str, Sequence[ScoreRow]], first: str, second: str, metric: str, lower_is_better: Collection[str]
+) -> Paired:
+    found = paired(metric, pair_by_row(systems[first], systems[second]), lower_is_better)
+    if not found.pairs:
+        raise DataError(
+            f"no row has a score in {metric!r} on both sides", where=f"{first} and {second}",
+            expected="that all systems score the metric that decides: each is compared with each in it",
+            fix="leave out the system that has no such score",
+        )  # fmt: skip
+    return found
 
 
 def _cell(first: str, second: str, test: PairedTest, p_value: float, confidence: float) -> PairOfSystems:

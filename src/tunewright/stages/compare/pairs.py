@@ -83,7 +83,7 @@ def shared_metrics(pairs: Sequence[Pair]) -> list[str]:
     Raises:
         DataError: there is none.
     """
-    metrics = list(dict.fromkeys(name for old, new in pairs for name in new.scores if name in old.scores))
+    metrics = list(dict.fromkeys(name for old, new in pairs for name in new.scores if _both_score(old, new, name)))
     if not metrics:
         raise DataError(
             "no row has a score on both sides", expected="one metric at least that both sides score",
@@ -94,7 +94,7 @@ def shared_metrics(pairs: Sequence[Pair]) -> list[str]:
 
 def paired(metric: str, pairs: Sequence[Pair], lower_is_better: Collection[str] = ()) -> Paired:
     """Return the rows that both sides score; rows without a score on one side count for neither, and are counted."""
-    scored = [pair for pair in pairs if all(_is_scored(row, metric) for row in pair)]
+    scored = [pair for pair in pairs if _both_score(*pair, metric)]
     return Paired(
         metric=metric,
         pairs=scored,
@@ -106,12 +106,16 @@ def paired(metric: str, pairs: Sequence[Pair], lower_is_better: Collection[str] 
     )
 
 
+def _both_score(old: ScoreRow, new: ScoreRow, metric: str) -> bool:
+    return _is_scored(old, metric) and _is_scored(new, metric)
+
+
 def _is_scored(row: ScoreRow, metric: str) -> bool:
     return row.error is None and metric in row.scores
 
 
 def _is_unscored(old: ScoreRow, new: ScoreRow, metric: str) -> bool:
     """A row that counts in this metric, or may: outside its denominator are rows that neither side could score."""
-    if _is_scored(old, metric) and _is_scored(new, metric):
+    if _both_score(old, new, metric):
         return False
     return any(metric in row.scores for row in (old, new)) or all(row.error is not None for row in (old, new))
