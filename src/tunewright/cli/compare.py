@@ -16,11 +16,12 @@ from typing import Annotated
 import typer
 
 from tunewright.artifacts.comparison import Change, PairedTest, PairOfSystems
-from tunewright.artifacts.files import read_jsonl
+from tunewright.artifacts.files import read_json, read_jsonl
+from tunewright.artifacts.record import read_record
 from tunewright.artifacts.rundir import RUNS, find_run
 from tunewright.artifacts.scores import ScoreRow, Scores, read_score_row
 from tunewright.cli.tables import print_json, print_table, print_text
-from tunewright.errors import EXIT_GATE, RunFolderError, UserError
+from tunewright.errors import EXIT_GATE, DataError, RunFolderError, UserError
 from tunewright.reports import words
 from tunewright.suites import MAIN_METRIC, METRICS
 
@@ -36,16 +37,19 @@ RIGHT = (5, 6, 8)
 WHOLE = (9,)
 MATRIX_HEAD = ("systems", "difference", "95% interval", "p", "n", "verdict")
 MOST_CHANGES = 6  # printed; --json has all
-LOWER_IS_BETTER = METRICS["perplexity"]
+LOWER_IS_BETTER = METRICS["perplexity"]  # of rows by themselves; an evaluation says it of its own metrics
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one argument names: its rows, and for a log of another tool a hash of each row's prompt."""
+    """What one argument names: its rows, for a log of another tool a hash of each row's prompt, and for an evaluation
+    of ours its result, which knows what the metrics mean.
+    """
 
     name: str
     rows: list[ScoreRow]
     prompts: dict[str, str] = field(default_factory=dict)
+    scores: Scores | None = None
 
 
 def compare(
@@ -67,12 +71,12 @@ def compare(
     sides = [read_side(text, cluster) for text in (a, b, *(more or ()))]
     _refuse_same_names(sides)
     _note_other_prompts(sides)
-    tests = compare_scores(
-        sides[0].rows, sides[1].rows, confidence=CONFIDENCE, seed=SEED, lower_is_better=LOWER_IS_BETTER
-    )
-    main = main_of(tests)
-    matrix = matrix_of({side.name: side.rows for side in sides}, main.metric, CONFIDENCE, SEED, LOWER_IS_BETTER)
-    changed = changes(paired(main.metric, pair_by_row(sides[0].rows, sides[1].rows), LOWER_IS_BETTER))
+    told = _result_of(sides)
+    lower = told.lower_is_better if told else LOWER_IS_BETTER
+    tests = compare_scores(sides[0].rows, sides[1].rows, confidence=CONFIDENCE, seed=SEED, lower_is_better=lower)
+    main = main_of(tests, told)
+    matrix = matrix_of({side.name: side.rows for side in sides}, main.metric, CONFIDENCE, SEED, lower)
+    changed = changes(paired(main.metric, pair_by_row(sides[0].rows, sides[1].rows), lower))
     if json_output:
         found = {"main_metric": main.metric, "verdict": main.verdict, "confidence": CONFIDENCE}
         listed = {"tests": tests, "matrix": matrix, "changes": changed}
@@ -100,16 +104,22 @@ def _note_other_prompts(sides: Sequence[Side]) -> None:
             print(f"{told}: the difference may be of the prompt", file=sys.stderr)
 
 
-def main_of(tests: list[PairedTest]) -> PairedTest:
-    """Return the test that decides: of the suite's main metric, or the first where no suite has these metrics."""
-    return next((test for test in tests if test.metric in MAIN_METRIC.values()), tests[0])
+def _result_of(sides: Sequence[Side]) -> Scores | None:
+    """Return the result that says what the metrics mean: the candidate's, as in a recipe, else that of any side."""
+    return next((side.scores for side in (sides[1], sides[0], *sides[2:]) if side.scores is not None), None)
+
+
+def main_of(tests: list[PairedTest], told: Scores | None = None) -> PairedTest:
+    """Return the test that decides: of the main metric that `told` says, else of a built-in suite's, else the first."""
+    own = [told.main_metric or MAIN_METRIC.get(told.suite)] if told else []
+    return next((test for test in tests if test.metric in (own or MAIN_METRIC.values())), tests[0])
 
 
 def read_side(text: str, cluster: str | None = None) -> Side:
     """Return the scored rows that `text` names; `cluster` is a field of the questions of another tool's log.
 
     Raises:
-        RunFolderError: nothing there; says the forms.
+        RunFolderError: nothing there; says the forms. Or what the evaluation said of its metrics cannot be read.
         DataError: a line is not a scored row; names it.
         MissingExtra: see `read_score_log`.
     """
@@ -124,7 +134,30 @@ def read_side(text: str, cluster: str | None = None) -> Side:
             f"{text} has its groups already", where="--cluster", expected="only for logs of other tools",
             fix="leave it out: rows are grouped by their `group`",
         )  # fmt: skip
-    return Side(text, [read_score_row(row, f"{path}:{number}") for number, row in read_jsonl(path)])
+    rows = [read_score_row(row, f"{path}:{number}") for number, row in read_jsonl(path)]
+    return Side(text, rows, scores=_result_at(path))
+
+
+def _result_at(path: Path) -> Scores | None:
+    """Return the result of the evaluation that wrote the file; None of a file that lies by itself.
+
+    Raises:
+        RunFolderError, DataError: it is there and cannot be read.
+    """
+    from tunewright.cli.evaluating import DONE
+
+    folder = path.parent
+    if path.name != "scores.jsonl":
+        return None
+    record = read_record(folder)
+    if record is not None and record.kind == Scores.kind:
+        return Scores.load(folder, record.result)
+    if not (folder / DONE).is_file():
+        return None
+    told = read_json(folder / DONE)
+    if not isinstance(told, dict) or not isinstance(told.get("scores"), dict):
+        raise DataError("no result of an evaluation", where=str(folder / DONE), fix="give the `tw eval` command again")
+    return Scores.load(folder, told["scores"])
 
 
 def scores_file(text: str) -> Path:
