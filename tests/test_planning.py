@@ -83,3 +83,12 @@ def test_where_a_file_lies_is_no_difference(folder):
     (folder / "held.jsonl").rename(folder / "exam.jsonl")
     (folder / "recipe.yaml").write_text(RECIPE.replace("held.jsonl", "exam.jsonl"))
     assert marks(folder) == first
+
+
+def test_a_mended_grader_of_a_dry_run_is_tried_again(folder):
+    (folder / "recipe.yaml").write_text(RECIPE + '  - dry_run: {rows: data.train, grader: "own_score:score"}\n')
+    (folder / "own_score.py").write_text("def score(answer, row):\n    return 0\n")
+    first = planned(folder)["dry_run"].fingerprint
+    assert planned(folder)["dry_run"].fingerprint == first
+    (folder / "own_score.py").write_text("def score(answer, row):\n    return len(answer)\n")
+    assert planned(folder)["dry_run"].fingerprint != first

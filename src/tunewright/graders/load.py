@@ -45,7 +45,7 @@ def read_spec(spec: Mapping[str, Any] | Path | str) -> GraderSpec:
         return parse(_unwrapped(spec))
     path = Path(spec)
     if is_file(path) or path.suffix in (".json", ".yaml", ".yml"):
-        return parse(_unwrapped(_read(path)), str(path))
+        return parse(_unwrapped(read_file(path)), str(path))
     if ":" in str(spec):
         return parse({"type": "callable", "target": str(spec)}, str(spec))
     raise UserError("names no grader", where=str(spec), expected=FORMS)
@@ -58,7 +58,12 @@ def _unwrapped(value: Any) -> Any:
     return value
 
 
-def _read(path: Path) -> Any:
+def read_file(path: Path) -> Any:
+    """Return the plain values of a grader's file.
+
+    Raises:
+        DataError: not there, or too large. GraderError: broken.
+    """
     if not is_file(path):
         raise DataError("no such file", where=str(path)[:MAX_TOLD_CHARS], expected=FORMS)
     if path.stat().st_size > MAX_FILE_BYTES:
