@@ -174,6 +174,48 @@ def test_a_model_that_keeps_arguments_from_its_attention_still_sees_the_shared_s
         assert list(found[prompt.id].token_ids)[:1] == [best]
 
 
+def small(config_class, **more):
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = config_class(**{**sizes, "vocab_size": 5000, "pad_token_id": STOP, "eos_token_id": STOP, **more})
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def with_sliding_windows():
+    from transformers import Gemma3TextConfig
+
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    return small(Gemma3TextConfig, head_dim=8, num_hidden_layers=3, layer_types=kinds, sliding_window=16)
+
+
+def with_convolutions():
+    from transformers import Lfm2Config
+
+    return small(Lfm2Config, num_hidden_layers=3, layer_types=["conv", "full_attention", "conv"])
+
+
+def with_recurrent_states():
+    from transformers import FalconH1Config
+
+    more = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 8}
+    return small(FalconH1Config, head_dim=8, num_hidden_layers=2, **more)
+
+
+@pytest.mark.parametrize("make", [with_sliding_windows, with_convolutions, with_recurrent_states])
+def test_other_caches_give_the_answers_of_each_prompt_alone(make):
+    model = make()
+    asked = prompts(shared=range(100, 140))
+    alone = {p.id: answers(HfBackend(model, (STOP,), STOP, batch_size=1), [p])[p.id].token_ids for p in asked}
+    stop = alone["p3"][4]  # in the middle of an answer: that row leaves early
+    for ends in ((STOP,), (STOP, stop)):
+        found = answers(HfBackend(model, ends, STOP, batch_size=4), [*asked, Prompt("again", asked[0].token_ids)])
+        for key, ids in {**alone, "again": alone["p0"]}.items():
+            cut = min((ids.index(end) for end in ends if end in ids), default=len(ids))
+            assert found[key].token_ids == ids[:cut], key
+
+
 @pytest.fixture
 def two_threads():
     before = torch.get_num_threads()

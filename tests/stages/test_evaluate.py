@@ -6,8 +6,10 @@ from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import write_jsonl
 from tunewright.backends.protocol import Completion
-from tunewright.errors import DataError, ModelError, UserError
-from tunewright.recipe.sections import EvaluateSection
+from tunewright.backends.spending import BudgetReached
+from tunewright.errors import DataError, GateFailed, ModelError, UserError
+from tunewright.recipe.sections import Endpoint, EvaluateSection
+from tunewright.stages.evaluate.answers import endpoint_backend
 from tunewright.stages.evaluate.stage import evaluate, pick_shots
 
 
@@ -39,9 +41,9 @@ def section(model, **more):
     return EvaluateSection(**{**options, "seed": 1, **more})
 
 
-def run_stage(rows, chosen, out, **more):
+def run_stage(rows, chosen, out, allow=(), **more):
     out.mkdir(exist_ok=True)
-    context = RunContext(quiet=True)
+    context = RunContext(quiet=True, allow=allow)
     return evaluate(rows, chosen, out, context, **more), context
 
 
@@ -232,7 +234,7 @@ def test_repeats_of_a_greedy_answer_are_refused(toy_model):
 
 def test_an_answer_that_could_not_be_had_is_unscored_and_fails_the_stage(toy_model, rows, tmp_path):
     canned = Canned(lambda key: None if key == "r3" else f"It is {key[1]}.")
-    scores, context = run_stage(rows, section(toy_model), tmp_path / "out", backend=canned)
+    scores, context = run_stage(rows, section(toy_model), tmp_path / "out", ("answers_scored",), backend=canned)
     lost = list(scores.rows())[3]
     assert (lost.scores, lost.error, lost.finish) == ({}, "no answer", "error")
     assert scores.unscored == 1
@@ -250,7 +252,8 @@ def test_a_bound_that_is_raised_knowingly_lets_unscored_answers_pass(toy_model, 
 
 
 def test_only_answers_with_an_error_are_asked_for_again(toy_model, rows, tmp_path):
-    run_stage(rows, section(toy_model), tmp_path / "out", backend=Canned(lambda key: None if key == "r3" else "x"))
+    with pytest.raises(GateFailed, match="answers_scored"):
+        run_stage(rows, section(toy_model), tmp_path / "out", backend=Canned(lambda key: None if key == "r3" else "x"))
     again = Canned(lambda key: "x")
     scores, _ = run_stage(rows, section(toy_model), tmp_path / "out", backend=again)
     assert again.asked == ["r3"]
@@ -300,7 +303,7 @@ def test_an_endpoint_answers_and_what_it_cannot_answer_stays_unscored(toy_model,
         server.faults.append("filtered")
         endpoint = {"url": server.url, "model": "m", "concurrency": 1, "price": {"prompt": 1000, "completion": 1000}}
         chosen = section(toy_model, backend="openai", endpoint=endpoint, system="Be brief.")
-        scores, context = run_stage(rows, chosen, tmp_path / "out")
+        scores, context = run_stage(rows, chosen, tmp_path / "out", ("answers_scored",))
         asked = [body["messages"] for _, body in server.requests]
         again, _ = run_stage(rows, chosen, tmp_path / "again")
         assert len(server.requests) == len(asked) + 1  # the five that were paid for come from the cache
@@ -312,6 +315,46 @@ def test_an_endpoint_answers_and_what_it_cannot_answer_stays_unscored(toy_model,
     assert scores.inference.endpoint == f"{server.url} m"
     assert [verdict.status for verdict in context.verdicts] == ["PASSED", "FAILED"]
     assert again.unscored == 0
+
+
+def test_what_earlier_attempts_spent_counts_for_the_budget_and_the_cost(toy_model, tmp_path, monkeypatch):
+    from tests.backends.protocol_server import ProtocolServer
+
+    monkeypatch.setenv("TUNEWRIGHT_CACHE", str(tmp_path / "cache"))
+    rows = make_rows(tmp_path / "echo.jsonl", 6)
+    log = tmp_path / "out" / "answers.jsonl"
+    log.parent.mkdir()
+    line = {"id": "r0", "token_ids": [], "finish": "error", "seconds": 1.0, "error": "timed out", "cost_usd": 0.2}
+    log.write_text(json.dumps(line) + "\n")
+    with ProtocolServer() as server:
+        endpoint = {"url": server.url, "model": "m", "price": {"prompt": 1, "completion": 1}}
+        small = section(toy_model, backend="openai", endpoint={**endpoint, "budget_usd": 0.2001})
+        with pytest.raises(BudgetReached, match=r"6 prompts not asked: 0\.2"):
+            run_stage(rows, small, tmp_path / "out")
+        scores, _ = run_stage(rows, section(toy_model, backend="openai", endpoint=endpoint), tmp_path / "out")
+    assert 0.2 < scores.cost_usd < 0.3
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://localhost:1234/v1", True),
+        ("http://192.168.1.7/v1", True),
+        ("http://gpu-box/v1", True),
+        ("http://gpu.local/v1", True),
+        ("https://api.vendor.com/v1", False),
+        ("https://8.8.8.8/v1", False),
+    ],
+)
+def test_answers_of_a_server_nearby_are_not_taken_for_those_of_what_stands_there_later(url, local):
+    assert endpoint_backend(Endpoint(url=url, model="m"), None).cache is None or not local
+    assert endpoint_backend(Endpoint(url=url, model="m"), None, identity="these weights").cache is not None
+    paid = Endpoint(url=url, model="m", price={"prompt": 1.0, "completion": 2.0})
+    assert endpoint_backend(paid, None).cache is not None
+    if not local:
+        assert endpoint_backend(Endpoint(url=url, model="m"), None).cache is not None
 
 
 # ── suites with rows, and suites of log-probabilities ───────────────────────────────────────────────────────────────
@@ -363,6 +406,30 @@ def test_choices_are_scored_by_the_models_own_log_probabilities(toy_model, tmp_p
             expected = sum(float(log_probs[at - 1, ids[at]]) for at in range(start, len(ids)))
             assert found["log_prob"] == pytest.approx(expected, abs=1e-3)
             assert (found["num_tokens"], found["num_bytes"]) == (len(ids) - start, len(choice))
+
+
+def test_worked_examples_and_a_system_text_do_not_change_what_pairs_choices(toy_model, rows, tmp_path):
+    asked = choice_rows(tmp_path / "choices.jsonl")
+    shown = section(toy_model, suite="multiple-choice", shots=2, shots_from="data.train", system="Pick one.")
+    plain, _ = run_stage(asked, section(toy_model, suite="multiple-choice"), tmp_path / "plain")
+    framed, _ = run_stage(asked, shown, tmp_path / "framed", shots_from=rows)
+    for one, other in zip(plain.rows(), framed.rows(), strict=True):
+        assert one.prompt_sha256 == other.prompt_sha256
+        assert one.prompt_tokens < other.prompt_tokens
+
+
+def test_a_first_row_without_a_text_is_no_row_for_perplexity_and_no_trouble(toy_model, tmp_path):
+    talk = [{"role": "user", "content": "Say it"}]
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "say", "arguments": {}}}]}
+    tools = [{"type": "function", "function": {"name": "say", "parameters": {"type": "object", "properties": {}}}}]
+    said = {"role": "assistant", "content": "It is said."}
+    write_jsonl(
+        tmp_path / "rows.jsonl",
+        [{"id": "r0", "messages": [*talk, call], "tools": tools}, {"id": "r1", "messages": [*talk, said]}],
+    )
+    scores, _ = run_stage(Rows(path=tmp_path / "rows.jsonl"), section(toy_model, suite="perplexity"), tmp_path / "out")
+    assert next(scores.rows()).reason == "no text"
+    assert scores.summary[0].num_rows == 1
 
 
 def test_scoring_by_log_probability_goes_on_where_it_was_killed(toy_model, tmp_path):

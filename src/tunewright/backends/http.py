@@ -28,6 +28,7 @@ from tunewright.recipe.sections import PLAIN_URL
 MAX_RESPONSE_BYTES = 32 << 20
 MAX_TOLD_CHARS = 400
 CONNECT_SECONDS = 10.0
+SECRET_CHARS = 16  # no vendor gives a shorter key
 TRY_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
 ABOUT_THE_SERVER = {301, 302, 303, 307, 308, 401, 402, 403, 404, 405}
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|hf|gsk|xai)[-_][\w*-]{6,200}")
@@ -164,9 +165,12 @@ class Poster:
         return Failure(told, whose="server" if again else "row", again=again, may_be_billed=True, status=error.status)
 
     def _storable(self, answer: Answer) -> Answer:
-        """Return what may stand in scores, caches and reports: without the key, and without half characters."""
+        """Return what may stand in scores, caches and reports: without the key, and without half characters.
+
+        A short key is a local server's filler (`none`, `EMPTY`), and a word that an answer may hold.
+        """
         text = answer.text.encode("utf-8", "replace").decode()
-        return replace(answer, text=text.replace(self.api_key, "***") if self.api_key else text)
+        return replace(answer, text=text.replace(self.api_key, "***") if len(self.api_key) >= SECRET_CHARS else text)
 
     def _clean(self, text: str) -> str:
         return redacted(text, self.api_key)

@@ -66,10 +66,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         self._room = None
         self.keys = self.values = self.keys.new_empty(0)
 
-    def batch_select_indices(self, indices: Tensor) -> None:
+    def reorder_cache(self, beam_idx: Tensor) -> None:
         """Take these rows, in this order."""
         if self._room is not None:
-            self._room = (self._room[0][indices], self._room[1][indices])
+            self._room = (self._room[0][beam_idx], self._room[1][beam_idx])
             end = self.get_seq_length()
             self.keys, self.values = (room[:, :, :end] for room in self._room)
 
@@ -132,7 +132,7 @@ def keep_rows(cache: Cache, kept: Sequence[int]) -> list[int]:
         if isinstance(layer, RoomyLayer):
             layer.move(source.to(layer.keys.device), target.to(layer.keys.device), rows)
         else:
-            layer.batch_select_indices(torch.tensor(order, device=layer.keys.device))
+            layer.reorder_cache(torch.tensor(order))
     return order
 
 

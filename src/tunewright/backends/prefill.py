@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from tunewright.backends.kv import KeyValue, joined, keep_rows, new_cache, put_before, start_of
 
@@ -57,7 +58,7 @@ class Reading:
     def select(self, rows: Sequence[int]) -> Reading:
         """Return these rows, in this order; `self` is of no use any more."""
         index = torch.tensor(rows, device=self.mask.device)
-        self.cache.batch_select_indices(index)
+        self.cache.reorder_cache(index)
         return Reading(self.logits[index], self.cache, self.mask[index], self.positions[index], self.held)
 
     def keep(self, places: Sequence[int]) -> list[int]:
@@ -70,6 +71,9 @@ class Reading:
 class Reader:
     """Reads prompts with one model.
 
+    Sliding windows count places and not tokens, and recurrent states read padding too. So padding between a start and
+    a row would change the answer; there a start is used only by rows of one length.
+
     Args:
         model: a causal language model of transformers.
         pad_token_id: fills shorter rows on the left; masked out.
@@ -78,6 +82,7 @@ class Reader:
 
     def __init__(self, model: Any, pad_token_id: int, plain: bool):
         self.model, self.pad_token_id, self.plain = model, pad_token_id, plain
+        self.padded = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
     def start(self, rows: Sequence[Row]) -> Start | None:
         """Return the shared start of `rows`, read; None where there is none."""
@@ -92,9 +97,11 @@ class Reader:
         """Read whole rows; equal ones once, and of those behind `start` only the rest."""
         unique = list(dict.fromkeys(rows))
         behind = [] if start is None else [row for row in unique if start.before(row)]
-        if start is None or not behind or (len(behind) < len(unique) and not self.plain):
+        all_behind = len(behind) == len(unique)
+        fits = self.plain or (all_behind and (self.padded or len(set(map(len, unique))) == 1))
+        if start is None or not behind or not fits:
             reading = self._read(unique, None)
-        elif len(behind) == len(unique):
+        elif all_behind:
             reading = self._read(unique, start)
             if self.plain and len(start.token_ids) < HELD_TOKENS:
                 reading = _with_start(reading)
@@ -129,7 +136,7 @@ class Reader:
             cache = new_cache(self.model, plain=False)
         else:
             cache = copy.deepcopy(start.cache)
-            cache.batch_repeat_interleave(len(ids))
+            cache.reorder_cache(torch.zeros(len(ids), dtype=torch.long))
             mask = torch.cat([mask.new_ones(len(ids), len(start.token_ids)), mask], dim=1)
         return Reading(self.logits(ids, mask, positions, cache)[:, -1], cache, mask, positions[:, -1:])
 

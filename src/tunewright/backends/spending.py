@@ -6,9 +6,11 @@ all at the full price. While requests are out their most is held back; when one 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunewright.backends.protocol import Completion
 from tunewright.backends.wire import Usage
 from tunewright.errors import GateFailed, UserError
 
@@ -95,6 +97,13 @@ class Spending:
         self.completion_tokens += usage.completion
         self.usd += cost
         return cost
+
+    def book_earlier(self, completions: Iterable[Completion]) -> None:
+        """Book what earlier attempts at the same evaluation spent; errors of a row are in its last cost."""
+        for completion in completions:
+            self.usd += completion.cost_usd
+            self.prompt_tokens += completion.prompt_tokens or 0
+            self.completion_tokens += completion.answer_tokens or 0
 
     def book_unknown(self, most: Usage) -> float:
         """Book the most for a request that may have been answered, and billed, unseen; return it in USD."""

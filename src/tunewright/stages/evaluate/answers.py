@@ -9,10 +9,13 @@ Answers with an error stay in the file and are asked for again by the next attem
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from tunewright.artifacts.checkpoint import Adapter, Trained
 from tunewright.artifacts.files import JsonlAppender
@@ -37,30 +40,54 @@ Opened = contextlib.AbstractContextManager[Any]
 
 
 def answers(
-    asked: Sequence[Question], sampling: Sampling, repeats: int, out: Path, open_backend: Callable[[], Opened]
+    asked: Sequence[Question],
+    sampling: Sampling,
+    repeats: int,
+    out: Path,
+    open_backend: Callable[[], Opened],
+    by: Literal["generate", "log_probs"] = "generate",
 ) -> dict[str, Completion]:
     """Return an answer for every id: those in answers.jsonl, and the rest from the backend, written as they come.
 
-    `open_backend` is called only when there is something left to answer.
+    `open_backend` is called only when there is something left to answer; `by` is the suite's mode.
     """
     ids = [prompt.id for question in asked for prompt in question.prompts(repeats)]
     with JsonlAppender(out / "answers.jsonl") as log:
-        known = {row["id"]: completion_of(row) for row in log.existing}
-        known = {key: completion for key, completion in known.items() if completion.error is None}
+        earlier = {row["id"]: completion_of(row) for row in log.existing}
+        known = {key: completion for key, completion in earlier.items() if completion.error is None}
         if len(known) < len(ids):
             with open_backend() as backend, task(f"answering {len(ids)} rows", len(ids), len(known)) as progress:
-                for batch in _batches(backend, asked, sampling, repeats, known.keys()):
-                    new = [completion for completion in batch if completion.id not in known]
+                _book(backend, earlier.values())
+                for batch in _batches(backend, asked, sampling, repeats, by, known.keys()):
+                    new = [_with_cost_of(earlier, one) for one in batch if one.id not in known]
                     log.append([line_of(completion) for completion in new])
                     known |= {completion.id: completion for completion in new}
                     progress.advance(len(new))
     return known
 
 
+def _book(backend: Any, earlier: Iterable[Completion]) -> None:
+    """Have what earlier attempts spent count for the budget."""
+    spending = getattr(backend, "spending", None)
+    if spending is not None:
+        spending.book_earlier(earlier)
+
+
+def _with_cost_of(earlier: Mapping[str, Completion], completion: Completion) -> Completion:
+    """Return a completion with what its row cost in earlier attempts, which ended in an error."""
+    before = earlier.get(completion.id)
+    return replace(completion, cost_usd=completion.cost_usd + before.cost_usd) if before else completion
+
+
 def _batches(
-    backend: Any, asked: Sequence[Question], sampling: Sampling, repeats: int, done: AbstractSet[str]
+    backend: Any,
+    asked: Sequence[Question],
+    sampling: Sampling,
+    repeats: int,
+    by: Literal["generate", "log_probs"],
+    done: AbstractSet[str],
 ) -> Iterator[list[Completion]]:
-    if asked[0].pieces:
+    if by == "log_probs":
         return by_log_probs(backend, asked, done)
     found: Iterator[list[Completion]] = backend.generate(
         [prompt for question in asked for prompt in question.prompts(repeats)], sampling, done
@@ -182,10 +209,15 @@ def loaded(folder: Path, renderer: Renderer, section: EvaluateSection, trained: 
 
 
 def endpoint_backend(endpoint: Endpoint, renderer: Renderer | None, identity: str = "") -> OpenAIBackend:
-    """Return the backend that asks an endpoint; answers that were paid for are kept in the user's cache."""
+    """Return the backend that asks an endpoint; answers that were paid for are kept in the user's cache.
+
+    So are those of a server of ours, under what it serves (`identity`). Of others on this machine they are not: behind
+    the same address and name another model may stand tomorrow.
+    """
     from tunewright.backends.openai import OpenAIBackend
     from tunewright.backends.spending import Budget, Prices
 
+    paid = endpoint.price.prompt > 0 or endpoint.price.completion > 0
     return OpenAIBackend(
         model=endpoint.model,
         base_url=endpoint.url,
@@ -196,11 +228,20 @@ def endpoint_backend(endpoint: Endpoint, renderer: Renderer | None, identity: st
         timeout_seconds=endpoint.timeout_seconds,
         prices=Prices(endpoint.price.prompt, endpoint.price.completion, endpoint.price.cached_prompt),
         budget=Budget(endpoint.budget_usd, endpoint.budget_tokens),
-        cache=cache_folder() / "answers.sqlite",
+        cache=cache_folder() / "answers.sqlite" if identity or paid or not is_local(endpoint.url) else None,
         identity=identity,
         strict_names=endpoint.strict_names,
         limit_field=endpoint.limit_field,
     )
+
+
+def is_local(url: str) -> bool:
+    """True if `url` names this machine or an address of a private network."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return host == "localhost" or "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan"))
 
 
 @contextlib.contextmanager

@@ -134,16 +134,23 @@ class _Asker:
     def __call__(self, row: ChatRow) -> Question:
         row_sha256 = _row_hash(row)
         if self.suite.mode == "log_probs":
-            pieces = tuple(self._pieces(row))
-            own = fingerprint([[piece.text, list(piece.continuation.token_ids)] for piece in pieces])
+            assert self.suite.candidates is not None, f"suite {self.suite.name} has no candidates"
+            texts = [(candidate, *self._continuation(candidate, row)) for candidate in self.suite.candidates(row)]
+            pieces = tuple(self._pieces(texts, row))
+            own = fingerprint([[one.text, self._alone(one, row) if self._frames else ids] for one, ids, _ in texts])
             reference = str(row.answer.get("content") or "")
             return Question(row, Prompt(row.id), own, row_sha256, reference, self.renderer.template_sha256, pieces)
         prompt = self._prompt(row)
         own_ids = list(prompt.token_ids)
-        if self.shots or self.system is not None or self.plain is not self.renderer:
+        if self._frames:
             own_ids = self.plain.prompt(row.prompt, row.tools)
         reference = self.plain.answer_text(row.answer, row.tools)
         return Question(row, prompt, fingerprint(own_ids), row_sha256, reference, self.renderer.template_sha256)
+
+    @property
+    def _frames(self) -> bool:
+        """True if something stands around a row that is no part of what is asked: its hash leaves that out."""
+        return bool(self.shots) or self.system is not None or self.plain is not self.renderer
 
     def _prompt(self, row: ChatRow) -> Prompt:
         messages = with_system(row.prompt, self.system)
@@ -164,13 +171,16 @@ class _Asker:
 
     # ── texts to be scored ──
 
-    def _pieces(self, row: ChatRow) -> Iterator[Piece]:
-        assert self.suite.candidates is not None, f"suite {self.suite.name} has no candidates"
-        for number, candidate in enumerate(self.suite.candidates(row)):
-            ids, start = self._continuation(candidate, row)
+    def _pieces(self, texts: Sequence[tuple[Candidate, list[int], int]], row: ChatRow) -> Iterator[Piece]:
+        for number, (candidate, ids, start) in enumerate(texts):
             for part, (window, begin) in enumerate(_windows(ids, start, self.renderer.context_length, row.id)):
                 scored = Continuation(f"{row.id}/{number}/{part}", window, begin)
                 yield Piece(candidate.name, candidate.text, scored)
+
+    def _alone(self, candidate: Candidate, row: ChatRow) -> list[int]:
+        """Return the token ids of a text behind its row's own prompt."""
+        messages = list(candidate.messages) if candidate.messages is not None else None
+        return self.plain.continuation(candidate.text, messages, row.tools)[0]
 
     def _continuation(self, candidate: Candidate, row: ChatRow) -> tuple[list[int], int]:
         if candidate.messages is None:
