@@ -220,6 +220,26 @@ def test_a_killed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(tmp_path
     assert ids == [row.id for row in expected]
 
 
+def test_what_a_filter_did_before_it_was_mended_is_not_gone_on_with(tmp_path):
+    made = [{"id": f"r{n}", "prompt": "Say.", "completion": "x" * 40_000} for n in range(100)]
+    write(tmp_path / "rows.jsonl", made)
+    code = (
+        "from pathlib import Path\n"
+        "from tunewright.recipe.data_sections import *\n"
+        "from tunewright.stages.data.prune import prune\n"
+        "filters = [CustomFilter(type='custom', function='own:keep')]\n"
+        "found = prune([Path('rows.jsonl')], filters, Path('out.jsonl'), processes=1)\n"
+        "print(found.rows_kept, found.reused_chunks)\n"
+    )
+    (tmp_path / "own.py").write_text("def keep(row):\n    return row['id'] != 'r99' or 1 / 0\n")
+    first = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "row r99: ZeroDivisionError" in first.stderr
+    assert list((tmp_path / ".out.jsonl.work").glob("0-*.json"))  # chunks that the first code has done
+    (tmp_path / "own.py").write_text("def keep(row):\n    return row['id'] in ('r0', 'r99')\n")
+    again = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert again.stdout == "2 0\n"
+
+
 def _pruning(folder: Path) -> subprocess.Popen[str]:
     """Start a pruning by two processes that takes seconds, and wait until both are at it."""
     write(folder / "rows.jsonl", records(8_000, seed=3))

@@ -28,7 +28,7 @@ from tunewright.errors import DataError
 from tunewright.progress import Task, task
 from tunewright.recipe.data_sections import DuplicatesFilter, Filter, NearDuplicatesFilter
 from tunewright.sources.dropped import TOO_LARGE
-from tunewright.sources.filters.build import compares_rows
+from tunewright.sources.filters.build import compares_rows, filter_identities
 from tunewright.sources.filters.duplicates import EXACT, NEAR
 from tunewright.stages.data.chunks import Chunk, read_chunks
 from tunewright.stages.data.engines import LOCAL, taken
@@ -107,7 +107,9 @@ def prune(
     work = output.with_name(f".{output.name}.work")
     settings = {"columns": dict(columns or {}), "format": format}
     inputs = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths if path.is_file()]
-    keep_or_empty(work, {"inputs": inputs, "filters": [item.model_dump(mode="json") for item in filters], **settings})
+    sections = [item.model_dump(mode="json") for item in filters]
+    plan = {"inputs": inputs, "filters": sections, "identities": filter_identities(filters), **settings}
+    keep_or_empty(work, plan)
     total = sum(path.stat().st_size for path in paths if path.is_file())
     workers = processes or len(os.sched_getaffinity(0))
     passes, reused = sift_all(read_chunks(paths, columns, format), segments, work, total, workers, engine)
