@@ -437,12 +437,15 @@ def preflight(recipe: Recipe, verdicts: list[Verdict] | None = None) -> list[Ver
     own = next((stage.section for stage in stages if stage.kind == "check"), CheckSection(id="check"))
     last = Planned(len(stages) + 1, "check", own, {}, {}, {}, 0, recipe=recipe)
     artifacts: dict[str, Artifact] = {}
+    refused = False
     verdicts = [] if verdicts is None else verdicts
     verdicts += judge_design(recipe)
     with tempfile.TemporaryDirectory() as folder:
         for stage in [*(stage for stage in stages if stage.kind == "data"), last]:
             context = RunContext(stage=stage.id, quiet=True)
             if stage is last:
+                if refused:
+                    artifacts.clear()  # rows that a gate refuses are not trained on, not even to see how fast
                 sizes = judge_sizes(recipe, _num_asked(recipe, artifacts))
                 names = {verdict.name for verdict in sizes}  # the design knew limits at most
                 verdicts[:] = [*(verdict for verdict in verdicts if verdict.name not in names), *sizes]
@@ -450,8 +453,7 @@ def preflight(recipe: Recipe, verdicts: list[Verdict] | None = None) -> list[Ver
                 artifacts[stage.id] = call_stage(stage, artifacts, Path(folder) / stage.folder_name, context)
             finally:
                 _add(context.verdicts, verdicts, also_known=stage.kind == "data")
-            if stage.kind == "data" and any(verdict.stops for verdict in context.verdicts):
-                artifacts.clear()  # rows that a gate refuses are not trained on, not even to see how fast
+            refused |= any(verdict.stops for verdict in context.verdicts)
     return verdicts
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.dataset import Rows
 from tunewright.recipe.sections import PARTS, Recipe
 
@@ -24,10 +25,11 @@ def rows_of(recipe: Recipe) -> Iterator[dict[str, Rows]]:
 
     with tempfile.TemporaryDirectory(prefix="tunewright-rows-") as folder:
         found: dict[str, Rows] = {}
+        artifacts: dict[str, Artifact] = {}
         for stage in plan(recipe):
             if stage.kind == "data":
                 out = Path(folder) / stage.folder_name
-                made = call_stage(stage, {}, out, RunContext(stage=stage.id, quiet=True))
+                made = artifacts[stage.id] = call_stage(stage, artifacts, out, RunContext(stage=stage.id, quiet=True))
                 for part in PARTS["data"]:
                     found[f"{stage.id}.{part}"] = made.part(part)  # type: ignore[attr-defined]  # a Dataset
         yield found

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.files import write_jsonl
 from tunewright.artifacts.verdict import Status
+from tunewright.cli.rows_of import rows_of
 from tunewright.errors import GateFailed
 from tunewright.pipeline import preflight
 from tunewright.planning import plan
@@ -203,6 +204,40 @@ def test_tw_check_does_the_same_without_the_stage_and_sees_the_rows(recipe_file)
     names = [verdict.name for verdict in preflight(load_recipe(recipe_file))]
     assert len(names) == len(set(names))
     assert {"renders_alike", "labels_are_the_answers", "decontaminated", "rows_left", "fits_memory"} <= set(names)
+
+
+@pytest.fixture
+def two_sets(toy_model, tmp_path):
+    """A recipe that trains on one set of rows, and evaluates another that stands above it."""
+    for name in ("exam", "lesson"):
+        rows = [{"prompt": f"Say the {name} {i}.", "completion": f"It is the {name} {i}."} for i in range(40)]
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        f"""\
+recipe: two
+model: {toy_model}
+stages:
+  - data: {{id: exam, sources: [{{type: jsonl, path: exam.jsonl}}], split: {{test: 30}}}}
+  - data: {{id: lessons, sources: [{{type: jsonl, path: lesson.jsonl}}], split: {{test: 4}}}}
+  - sft: {{rows: lessons.train, steps: 2, batch_size: 2}}
+  - evaluate: {{model: sft, suite: exact-match, rows: exam.test, max_new_tokens: 8}}
+"""
+    )
+    return path
+
+
+def test_rows_without_a_run_are_those_of_all_data_stages_one_compared_with_the_other(two_sets):
+    with rows_of(load_recipe(two_sets)) as rows:
+        counts = {name: len(list(some)) for name, some in rows.items()}
+    assert counts == {"exam.train": 10, "exam.test": 30, "lessons.train": 36, "lessons.test": 4}
+
+
+def test_a_gate_that_fails_on_the_upper_rows_is_told_and_the_lower_ones_are_looked_at_too(two_sets, tmp_path):
+    leaking = f"exam.decontaminate={{against: [{tmp_path / 'exam.jsonl'}]}}"
+    verdicts = preflight(load_recipe(two_sets, [leaking]))
+    assert [one.status for one in verdicts if one.name == "decontaminated"] == [Status.FAILED, Status.PASSED]
+    assert "speed_is_usable" not in {one.name for one in verdicts}  # nothing is trained on rows that a gate refuses
 
 
 def test_each_model_is_checked_with_the_rows_that_it_is_trained_on(checked_recipe):
