@@ -1,10 +1,14 @@
 """`tw eval`: on the toy model, in this process; the frame of the command line has its own tests."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from tests.stages.test_evaluate import make_rows
 
+from tunewright.artifacts.rundir import lock_folder
+from tunewright.cli.evaluating import DONE
 from tunewright.cli.main import main
 
 
@@ -80,6 +84,26 @@ def test_the_same_command_again_takes_what_is_there(tw, toy_model, rows):
     assert "taken from" in err
 
 
+def test_an_evaluation_that_another_process_carries_out_is_refused(tw, toy_model, rows):
+    command = ("eval", toy_model, "exact-match", "--rows", rows, *SHORT)
+    folder = Path(json.loads(tw(*command, "--json")[1])["models"][0]["folder"])
+    (folder / DONE).unlink()
+    before = (folder / "answers.jsonl").read_bytes()
+    with lock_folder(folder, "it", "wait"):
+        code, _, err = tw(*command)
+    assert code == 2
+    assert f"{folder}: this evaluation is being written by process {os.getpid()}" in err
+    assert (folder / "answers.jsonl").read_bytes() == before
+    assert tw(*command)[0] == 0
+
+
+def test_what_is_done_is_taken_though_another_process_holds_the_folder(tw, toy_model, rows):
+    command = ("eval", toy_model, "exact-match", "--rows", rows, *SHORT, "--json")
+    folder = Path(json.loads(tw(*command)[1])["models"][0]["folder"])
+    with lock_folder(folder, "it", "wait"):
+        assert tw(*command)[0] == 0
+
+
 def test_other_settings_other_rows_and_another_limit_are_other_scores(tw, toy_model, rows, tmp_path):
     fewer = make_rows(tmp_path / "fewer.jsonl", 5).path
     variants = [
@@ -144,6 +168,11 @@ def test_a_served_model_stands_beside_a_local_one(tw, toy_model, rows, tmp_path,
         (("MODEL", "exact-match"), "this suite brings none"),
         (("MODEL", "exact-match", "--set", "temprature=1"), "unknown key `temprature`"),
         (("MODEL", "exact-match", "--set", "temperature=0", "--set", "repeats=2"), "answers to a row are the same"),
+        (("MODEL", "exact-match", "--rows", "ROWS", "--set", "shots=4"), "no recipe is here"),
+        (
+            ("MODEL", "exact-match", "--rows", "ROWS", "--set", "shots=4", "--set", "shots_from=data.train"),
+            "no recipe is here",
+        ),
         (("https://host/v1", "exact-match", "--rows", "ROWS"), "the URL does not say which model"),
         (("./nothing", "exact-match", "--rows", "ROWS"), "no such model"),
     ],

@@ -1,6 +1,7 @@
 """`tw tune inference`, on the toy model."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.cli.test_eval import SHORT, rows, tw  # noqa: F401  # fixtures
@@ -92,6 +93,23 @@ def test_a_run_names_its_model_suite_and_rows(tw, recipe_file, root, monkeypatch
     assert code == 0, err
     told = json.loads(out)
     assert (told["metric"], told["dev_rows"] + told["test_rows"]) == ("exact_match", 12)
+
+
+def test_a_stage_with_worked_examples_is_tuned_with_them(tw, recipe_file, root):  # noqa: F811
+    from tests.conftest import run
+
+    done = run(recipe_file, root, "before.shots=2", "before.shots_from=data.train")
+    code, out, err = tw("tune", "inference", f"{done.path}:before", "--trials", 1, "--json")
+    assert code == 0, err
+    scores = json.loads((Path(json.loads(out)["before"]["folder"]) / "scores.json").read_text())["scores"]
+    assert scores["shots"] == scores["inference"]["shots"] == 2
+
+
+def test_worked_examples_without_a_recipe_are_refused(tw, toy_model, rows):  # noqa: F811
+    more = ("--set", "shots=2", "--set", "shots_from=data.train")
+    code, _, err = tw("tune", "inference", toy_model, "exact-match", "--rows", rows, *more)
+    assert code == 2
+    assert "no recipe is here" in err and "Traceback" not in err
 
 
 def test_repeats_are_averaged_before_they_are_paired():

@@ -124,22 +124,8 @@ class RunFolder:
         Raises:
             RunFolderError: another process is writing here; names its pid.
         """
-        handle = _lock_file(self.path)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise RunFolderError(
-                    f"run {self.name} is being written by process {owner}",
-                    where=str(self.path),
-                    fix="wait for it, or stop it; `tw show` reads the run meanwhile",
-                ) from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with lock_folder(self.path, f"run {self.name}", "`tw show` reads the run meanwhile"):
             yield
-        finally:
-            os.close(handle)
 
     def open_log(self) -> Path:
         """Return the path of a new `logs/attempt-N.log`; `logs/latest` points at it. Earlier logs stay."""
@@ -164,6 +150,31 @@ def _damaged(seen: str, where: str) -> RunFolderError:
 def _number(name: str) -> int | None:
     """Return the number that a file is called by, or None where it is called something else."""
     return int(name) if name.isascii() and name.isdecimal() else None
+
+
+@contextmanager
+def lock_folder(folder: Path, name: str, meanwhile: str) -> Iterator[None]:
+    """Hold the lock of a folder that `name` says to people; `meanwhile` is what they can do while another has it.
+
+    Raises:
+        RunFolderError: another process is writing here; names its pid.
+    """
+    handle = _lock_file(folder)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise RunFolderError(
+                f"{name} is being written by process {owner}",
+                where=str(folder),
+                fix=f"wait for it, or stop it; {meanwhile}",
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _lock_file(folder: Path) -> int:

@@ -45,9 +45,11 @@ def section_of(suite: str, limit: int | None, overrides: Sequence[str]) -> Evalu
 
     Raises:
         RecipeError: a `--set` that no such section can have, with what was probably meant.
+        UserError: worked examples, which only a recipe has rows for.
     """
     from tunewright.recipe.load import parse_recipe
 
+    _refuse_shots(overrides)
     text = (
         "recipe: eval\nmodel: ./model\nseed: 7\nstages:\n"
         "  - data: {sources: [{type: bfcl}]}\n  - evaluate: {rows: data.test}\n"
@@ -60,13 +62,25 @@ def section_of(suite: str, limit: int | None, overrides: Sequence[str]) -> Evalu
     return section
 
 
+def _refuse_shots(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        name, _, value = override.partition("=")
+        if name.strip() in ("shots", "shots_from") and value.strip() != "0":
+            raise UserError(
+                "worked examples are drawn from the rows of a recipe's stage, and no recipe is here",
+                where=f"--set {override}", expected="no worked examples",
+                fix="write a recipe whose `evaluate` says `shots` and `shots_from`, and `tw run` it",
+            )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Target:
-    """A model to evaluate, as the stage takes it."""
+    """A model to evaluate, as the stage takes it, and where its worked examples come from if it has any."""
 
     section: EvaluateSection
     trained: Trained | Adapter | None
     identity: str
+    shots_from: Rows | None = None
 
 
 def target_of(text: str, section: EvaluateSection) -> Target:
@@ -132,19 +146,25 @@ def evaluate_model(text: str, section: EvaluateSection, data: list[ChatRow] | No
 def evaluate_target(
     name: str, found: Target, data: list[ChatRow] | None, output: Path, backend: Any = None
 ) -> Evaluated:
-    """As `evaluate_model`, below `output`; `backend` answers where the caller has opened it already."""
+    """As `evaluate_model`, below `output`; `backend` answers where the caller has opened it already.
+
+    Raises:
+        RunFolderError: another process carries out the same evaluation. And what the stage raises.
+    """
+    from tunewright.artifacts.rundir import lock_folder
     from tunewright.artifacts.scores import Scores
     from tunewright.artifacts.verdict import Verdict
 
     folder = make_folder(output / f"{slug(name)}-{mark_of(found, data)[:8]}")
     done = folder / DONE
-    if done.is_file():
-        told = read_json(done)
-        print(f"  {name}: taken from {folder}", file=sys.stderr)
-        verdicts = [Verdict(**verdict) for verdict in told["verdicts"]]
-        return Evaluated(name, folder, Scores.load(folder, told["scores"]), verdicts)
-    print(f"  {name}: {folder}", file=sys.stderr)
-    return carry_out(name, found, data, folder, backend)
+    if not done.is_file():
+        print(f"  {name}: {folder}", file=sys.stderr)
+        with lock_folder(folder, "this evaluation", "the same command afterwards takes what it made"):
+            return carry_out(name, found, data, folder, backend)
+    told = read_json(done)
+    print(f"  {name}: taken from {folder}", file=sys.stderr)
+    verdicts = [Verdict(**verdict) for verdict in told["verdicts"]]
+    return Evaluated(name, folder, Scores.load(folder, told["scores"]), verdicts)
 
 
 def carry_out(text: str, found: Target, data: list[ChatRow] | None, folder: Path, backend: Any = None) -> Evaluated:
@@ -153,9 +173,8 @@ def carry_out(text: str, found: Target, data: list[ChatRow] | None, folder: Path
     from tunewright.stages.evaluate.stage import evaluate as evaluate_stage
 
     run = RunContext(stage=text)
-    scores = evaluate_stage(
-        _rows_file(data, folder), found.section, folder, run, trained=found.trained, backend=backend
-    )
+    rows, shots_from = _rows_file(data, folder), found.shots_from
+    scores = evaluate_stage(rows, found.section, folder, run, found.trained, shots_from=shots_from, backend=backend)
     verdicts = [verdict.model_dump(mode="json") for verdict in run.verdicts]
     write_json(
         folder / DONE,
@@ -214,7 +233,7 @@ def _rows_file(data: list[ChatRow] | None, folder: Path) -> Rows | None:
 
 def mark_of(found: Target, data: list[ChatRow] | None) -> str:
     """Return the fingerprint of an evaluation: equal ones give equal scores, and share a folder."""
-    from tunewright.artifacts.fingerprint import fingerprint
+    from tunewright.artifacts.fingerprint import fingerprint, sha256_file
     from tunewright.models.precision import resolve_precision
     from tunewright.planning import identity_of
     from tunewright.stages.evaluate.stage import CODE_VERSION
@@ -228,6 +247,7 @@ def mark_of(found: Target, data: list[ChatRow] | None) -> str:
             "suite": suite_identity(found.section.suite, found.section.options),
             "precision": resolve_precision(found.section.precision),
             "rows": None if data is None else [row.model_dump(mode="json") for row in data],
+            **({"shots": sha256_file(found.shots_from.path)} if found.shots_from else {}),
         }
     )
 

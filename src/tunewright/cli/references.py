@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunewright.artifacts.checkpoint import Trained
-from tunewright.artifacts.dataset import ChatRow, Dataset
+from tunewright.artifacts.dataset import ChatRow, Dataset, Rows
 from tunewright.artifacts.files import read_json
 from tunewright.artifacts.rundir import RunFolder, find_run
 from tunewright.errors import DataError, ModelError, RunFolderError, UserError
@@ -92,14 +92,23 @@ def find_rows(text: str) -> Iterator[ChatRow]:
         return _packaged_rows()
     run = _run_before_colon(text)
     if run is not None:
-        stage, _, part = text.rpartition(":")[2].partition(".")
-        return iter(_dataset(run, stage).part(_part(part, text)))
+        return iter(rows_at(run, text.rpartition(":")[2]))
     try:
         run = find_run(text)
     except RunFolderError as error:
         fix = f"name the rows behind the models: tw entropy … {text} rows.jsonl" if may_be_model(text) else error.fix
         raise UserError(f"{text!r} names no rows", where="tw entropy", expected=ROWS_FORMS, fix=fix) from None
     return iter(_dataset(run, None).part("test"))
+
+
+def rows_at(run: RunFolder, reference: str) -> Rows:
+    """Return the rows that a reference of a recipe names in its run: `data.train`; `data` alone is its test rows.
+
+    Raises:
+        RunFolderError: no such stage. UserError: no such part.
+    """
+    stage, _, part = reference.partition(".")
+    return _dataset(run, stage).part(_part(part, f"{run.name}:{reference}"))
 
 
 def _part(part: str, text: str) -> str:

@@ -18,7 +18,7 @@ import typer
 
 from tunewright.artifacts.files import make_folder, write_json
 from tunewright.artifacts.rundir import find_run
-from tunewright.cli.references import MODEL_FORMS, ROWS_FORMS, find_rows
+from tunewright.cli.references import MODEL_FORMS, ROWS_FORMS, find_rows, rows_at
 from tunewright.cli.tables import print_json, print_table, print_text
 from tunewright.errors import RunFolderError, UserError
 from tunewright.reports import words
@@ -126,8 +126,9 @@ def _of_run(text: str, rows: str | None, limit: int | None, overrides: Sequence[
         data = list(find_rows(f"{run_text}:{section.rows}"))
     else:
         data = asked_rows(None, find_suite(section.suite, section.options), section)
-    plain = section.model_copy(update={"model": base, "shots": 0, "shots_from": None, "limit": None})
-    return Target(plain, trained, identity), data[: limit or section.limit]
+    examples = rows_at(run, str(section.shots_from)) if section.shots else None
+    plain = section.model_copy(update={"model": base, "limit": None})
+    return Target(plain, trained, identity, examples), data[: limit or section.limit]
 
 
 def search(

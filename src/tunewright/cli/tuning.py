@@ -13,7 +13,7 @@ import contextlib
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,10 +166,9 @@ class Search:
 
     def evaluated(self, side: str, settings: Settings, rows: list[ChatRow]) -> Evaluated:
         """Return the scores of settings on rows: those that lie there, or new ones."""
-        from tunewright.cli.evaluating import Target, evaluate_target
+        from tunewright.cli.evaluating import evaluate_target
 
-        section = applied(self.found.section, settings)
-        target = Target(section, self.found.trained, self.found.identity)
+        target = replace(self.found, section=applied(self.found.section, settings))
         name = f"{side}-{fingerprint(settings)[:8]}"
         return evaluate_target(name, target, rows, self.folder, self.backend)
 
