@@ -1,15 +1,17 @@
+import contextlib
 import json
 import math
 import random
+import resource
 
 import pytest
 import torch
 
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.dataset import Rows
-from tunewright.artifacts.files import write_jsonl
+from tunewright.artifacts.files import write_jsonl, writing_weights
 from tunewright.chat.render import Renderer
-from tunewright.errors import DataError, ModelError
+from tunewright.errors import DataError, EnvironmentProblem, ModelError
 from tunewright.models.load import load_model
 from tunewright.recipe.sections import EntropyConfig, SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
@@ -390,3 +392,47 @@ def test_steps_come_from_epochs_and_rows():
     assert num_steps(101, 8, None, 1) == 13
     assert num_steps(3, 8, None, 0.1) == 1
     assert num_steps(100, 8, 60, None) == 60
+
+
+# ── a full disk ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def files_of_at_most(num_bytes):
+    """No file of this process may grow larger, as on a disk that fills up; Python lets it be an error, not a signal."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("rank", "num_bytes", "told"),
+    [
+        pytest.param(64, 200_000, "Error while serializing: .*File too large", id="safetensors-writes-the-adapter"),
+        pytest.param(64, 1_000_000, "File too large", id="tokenizers-writes-the-tokenizer"),
+        pytest.param(512, 5_000_000, "unexpected pos|iostream error", id="torch-writes-the-optimizer"),
+    ],
+)
+def test_a_disk_that_is_full_while_a_checkpoint_is_written_is_told_and_training_goes_on_later(
+    toy_model, rows, tmp_path, rank, num_bytes, told
+):
+    chosen = section(toy_model, lora={"rank": rank}, steps=2, save_every=1)
+    with files_of_at_most(num_bytes), pytest.raises(EnvironmentProblem, match=rf"no room left to write \(.*({told})"):
+        sft(rows, chosen, tmp_path, RunContext(quiet=True))
+    assert sft(rows, chosen, tmp_path, RunContext(quiet=True)).steps == 2
+
+
+def test_a_disk_that_is_full_when_the_adapter_is_put_in_place_is_told(toy_model, rows, tmp_path):
+    chosen = section(toy_model, lora={"rank": 64}, steps=1, save_every=9)
+    with files_of_at_most(200_000), pytest.raises(EnvironmentProblem, match="no room left to write"):
+        sft(rows, chosen, tmp_path, RunContext(quiet=True))
+    assert not (tmp_path / "adapter").exists()
+    assert sft(rows, chosen, tmp_path, RunContext(quiet=True)).steps == 1
+
+
+def test_another_error_in_training_is_no_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="out of memory"), writing_weights(tmp_path):
+        raise RuntimeError("CUDA out of memory")

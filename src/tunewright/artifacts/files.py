@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,10 @@ MAX_LINE_BYTES = 32 << 20  # far above any row (sources/dropped.py); it ends the
 MAX_TOLD_CHARS = 300  # of a path in an error
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_DISK_TOLD = re.compile(  # by safetensors and tokenizers, and by torch, which has no words for it
+    rf"No space left|os error ({'|'.join(map(str, sorted(_DISK_FULL)))})\b"
+    r"|PytorchStreamWriter failed|iostream error|inline_container\.cc.*unexpected pos"
+)
 _NOT_WRITABLE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG,
     errno.ELOOP,
@@ -33,11 +38,7 @@ _NOT_WRITABLE = {
 def explain_os_error(error: OSError, path: Path | str) -> TunewrightError | None:
     """Return the clean error for a full disk or a place that cannot be written, or None if it is neither."""
     if error.errno in _DISK_FULL:
-        return EnvironmentProblem(
-            f"no room left to write ({error.strerror})",
-            where=str(path),
-            fix="free some space, then give the same command again: it goes on where it stopped",
-        )
+        return _no_room(str(error.strerror), path)
     if error.errno in _NOT_WRITABLE:
         return RunFolderError(
             f"cannot write there ({error.strerror})",
@@ -58,6 +59,34 @@ def writing(path: Path | str) -> Iterator[None]:
         if clean is None:
             raise
         raise clean from error
+
+
+@contextlib.contextmanager
+def writing_weights(path: Path | str) -> Iterator[None]:
+    """As `writing`, for what torch, safetensors and tokenizers write: a full disk is an error of their own there."""
+    with writing(path):
+        try:
+            yield
+        except Exception as error:
+            told = next(filter(_FULL_DISK_TOLD.search, _texts(error)), None)
+            if told is None or isinstance(error, OSError | TunewrightError):
+                raise
+            raise _no_room(told.partition("\n")[0], path) from error
+
+
+def _texts(error: BaseException | None) -> Iterator[str]:
+    """Yield what an error says, and what those say that it came after: torch closes a file that failed, and fails."""
+    while error is not None:
+        yield str(error)
+        error = error.__context__
+
+
+def _no_room(why: str, path: Path | str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"no room left to write ({why})",
+        where=str(path),
+        fix="free some space, then give the same command again: it goes on where it stopped",
+    )
 
 
 def make_folder(path: Path) -> Path:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tunewright.artifacts.files import make_folder, read_json, write_json, writing
+from tunewright.artifacts.files import make_folder, read_json, write_json, writing, writing_weights
 from tunewright.chat.parity import GgufChat
 from tunewright.errors import EnvironmentProblem, MissingExtra, ModelError
 from tunewright.models.cache import cache_folder, cache_lock, cached_sha256
@@ -48,7 +48,7 @@ def _convert(path: Path, folder: Path, alias: Alias | None) -> None:
     with writing(folder):
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        with writing(folder):
+        with writing_weights(folder):
             model, tokenizer = _read(path)
             model.save_pretrained(part)
             tokenizer.save_pretrained(part)

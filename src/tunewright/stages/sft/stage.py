@@ -21,7 +21,7 @@ from typing import Any
 from tunewright.artifacts.checkpoint import Trained
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.dataset import ChatRow, Rows
-from tunewright.artifacts.files import make_folder, read_json, read_jsonl, write_json, writing
+from tunewright.artifacts.files import make_folder, read_json, read_jsonl, write_json, writing, writing_weights
 from tunewright.artifacts.fingerprint import sha256_file
 from tunewright.artifacts.verdict import Verdict
 from tunewright.chat.render import Renderer
@@ -194,7 +194,8 @@ def _train(plan: Plan, section: SftSection, out: Path, run: RunContext) -> str:
     folder = model_folder(str(section.model))
     resume = last_checkpoint(make_folder(out / "checkpoints"))
     start = checkpoint_step(resume) if resume else 0
-    with warnings.catch_warnings(), task(f"training {plan.steps} steps", plan.steps, start) as bar, writing(out):
+    title = f"training {plan.steps} steps"
+    with warnings.catch_warnings(), task(title, plan.steps, start) as bar, writing_weights(out):
         warnings.simplefilter("ignore", FutureWarning)  # TRL 1.16 still uses the old name of activation checkpointing
         model = load_model(folder, precision)
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
