@@ -44,6 +44,7 @@ from tunewright.recipe.sections import PARTS, CheckSection, Recipe, SftSection
 from tunewright.reuse import Shelf
 from tunewright.stages.check.money import purse_of, training_costs
 from tunewright.stages.check.trials import warm
+from tunewright.stages.sft.trackers import require_trackers
 
 STOPS_ITSELF = {"sft"}
 """stages that watch the budget themselves and leave a checkpoint; the others are interrupted, and keep their rows"""
@@ -249,6 +250,7 @@ class _Runner:
 
     def _made(self, stage: Planned) -> Record:
         """Run the stage's function; write its record last."""
+        self.hold_trackers(stage)
         folder = self.run.path / stage.folder_name
         attempt = begin_attempt(folder, stage.fingerprint)
         why = "goes on where it stopped" if attempt.attempts > 1 else self.shelf.why(stage)
@@ -339,6 +341,16 @@ class _Runner:
         self.state["design"] = [verdict.model_dump(mode="json") for verdict in verdicts]
         self.run.write_state(self.state)
         self.hold(verdicts, f"the recipe of run {self.run.name}")
+
+    def hold_trackers(self, stage: Planned) -> None:
+        """Look for what trainings from `stage` on send their metrics with, before the work on it is paid for.
+
+        Raises:
+            EnvironmentProblem: a library of `trackers:` is not installed.
+        """
+        for later in self.stages[stage.index - 1 :]:
+            if isinstance(later.section, SftSection):
+                require_trackers(later.section)
 
     def hold(self, verdicts: Sequence[Verdict], where: str) -> None:
         """Say what the gates said; stop at FAILED.

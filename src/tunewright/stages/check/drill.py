@@ -36,6 +36,7 @@ from tunewright.gates.stack import (
 from tunewright.models.find import tokenizer_folder
 from tunewright.progress import task
 from tunewright.recipe.sections import EntropyConfig, Recipe, SftSection
+from tunewright.stages.sft.trackers import require_trackers
 
 ROWS_A_STEP = 4
 SPLITS = ((4, 1), (2, 2), (1, 4))  # rows in a forward pass x forward passes in a step
@@ -63,13 +64,17 @@ def check_stack(recipe: Recipe, root: Path = RUNS, known: Known = _known) -> lis
         known: what earlier drills found.
 
     Raises:
-        MissingExtra: torch, transformers, TRL or PEFT is not installed. ModelError: the model is not there.
+        MissingExtra: torch, transformers, TRL or PEFT is not installed. EnvironmentProblem: the library of a tracker
+            is not. ModelError: the model is not there.
     """
     verdicts: list[Verdict] = []
     seen = set()
-    for kind, section in recipe.stages:
-        key = (section.model, section.lora) if kind == "sft" else None
-        if key is not None and key not in seen:
+    for _, section in recipe.stages:
+        if not isinstance(section, SftSection):
+            continue
+        require_trackers(section)
+        key = (section.model, section.lora)
+        if key not in seen:
             seen.add(key)
             verdicts += drill(tokenizer_folder(str(section.model)), section, root, known)
     return verdicts

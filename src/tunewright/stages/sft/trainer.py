@@ -35,6 +35,7 @@ from tunewright.recipe.explain import nearest
 from tunewright.recipe.sections import EntropyConfig, SftSection
 from tunewright.stages.sft.collate import PackedCollator
 from tunewright.stages.sft.head import find_output_head, head_weights
+from tunewright.stages.sft.trackers import require_trackers
 
 ADAM_BETA2 = 0.99  # short runs: 0.999 would average the squared gradient over more steps than there are
 KEPT_CHECKPOINTS = 2  # the one before the last stays until the last is whole
@@ -248,8 +249,10 @@ def make_trainer(
     """Return a trainer for `examples` (`input_ids`, `labels`), in exactly the order given.
 
     Raises:
-        ModelError: `lora.targets` names a module that the model does not have.
+        ModelError: `lora.targets` names a module that the model does not have. EnvironmentProblem: a library of
+            `trackers` is not installed.
     """
+    require_trackers(section)
     _check_targets(model, section.lora.targets)
     trainer = EntropySFTTrainer(
         weighting=section.weighting,
