@@ -1,6 +1,9 @@
 import json
+import shutil
+import sys
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tests.graders.policies import answers_to_sums, sums
 
 from tunewright.artifacts.files import write_jsonl
@@ -89,7 +92,48 @@ def test_test_ends_with_1_when_the_self_check_fails(tw_grade, tmp_path):
 def test_a_dry_run_of_a_sound_grader_says_go_and_keeps_its_grades(tw_grade, tmp_path):
     code, out, _ = tw_grade("dry-run", "number.json", "rows.jsonl", "--answers", "answers.jsonl", "--output", "kept")
     assert code == 0 and "GO: grader number" in out
-    assert len((tmp_path / "kept" / "grades.jsonl").read_text().splitlines()) == 200
+    (kept,) = (tmp_path / "kept").glob("grades-number-*.jsonl")
+    assert len(kept.read_text().splitlines()) == 200
+
+
+def test_a_dry_run_goes_on_from_the_grades_it_has_and_never_from_those_of_another_grader(tw_grade, tmp_path):
+    command = ("dry-run", "own.json", "rows.jsonl", "--answers", "answers.jsonl", "--output", "kept", "--json")
+    grader, kept = tmp_path / "own.json", tmp_path / "kept"
+    grader.write_text(NUMBER)
+    first = json.loads(tw_grade(*command)[1])["measured"]["mean"]
+    (log,) = kept.iterdir()
+    whole = log.read_bytes()
+    log.write_bytes(whole[: len(whole) // 2])
+    assert json.loads(tw_grade(*command)[1])["measured"]["mean"] == first
+    assert log.read_bytes()[: len(whole) // 2] == whole[: len(whole) // 2] and len(list(kept.iterdir())) == 1
+    grader.write_text('{"type": "regex", "name": "number", "pattern": "."}')
+    code, out, err = tw_grade(*command)
+    assert code == EXIT_GATE and json.loads(out)["measured"]["mean"]["value"] == 1.0
+    assert len(list(kept.iterdir())) == 2 and "grades: kept/grades-number-" in err
+
+
+def test_a_dry_run_grades_again_when_the_module_of_its_grader_or_a_reference_was_mended(tw_grade, tmp_path):
+    command = (
+        "dry-run",
+        "graded_by_me:right",
+        "rows.jsonl",
+        "--answers",
+        "answers.jsonl",
+        "--output",
+        "kept",
+        "--json",
+    )
+    module = tmp_path / "graded_by_me.py"
+    means = []
+    for text in ("def right(answer, row):\n    return 0\n", "def right(answer, row):\n    return 1.0\n"):
+        module.write_text(text)
+        sys.modules.pop("graded_by_me", None)
+        means.append(json.loads(tw_grade(*command)[1])["measured"]["mean"]["value"])
+    assert means == [0.0, 1.0]
+    write_jsonl(tmp_path / "rows.jsonl", [{**row, "reference": "#### 1"} for row in sums()])
+    tw_grade(*command)
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+    sys.modules.pop("graded_by_me", None)
 
 
 def test_a_dry_run_that_says_no_go_ends_with_1_and_says_what_to_change(tw_grade, tmp_path):
@@ -134,5 +178,20 @@ def test_a_dry_run_can_ask_a_model_itself_and_keeps_what_it_said(tw_grade, tmp_p
     found = json.loads(out)
     assert code == EXIT_GATE and found["measured"]["num_answers"] == 16  # random weights: nothing is right
     assert {finding["diagnosis"] for finding in found["findings"]} == {"too harsh", "too few"}
-    lines = [json.loads(line) for line in (tmp_path / "kept" / "answers.jsonl").read_text().splitlines()]
+    (kept,) = (tmp_path / "kept").glob("answers-toy-model*.jsonl")
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
     assert len({line["answer"] for line in lines}) == 16
+
+
+def test_a_dry_run_of_another_model_asks_it_and_keeps_both(tw_grade, tmp_path, toy_model):
+    other = shutil.copytree(toy_model, tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    save_file(
+        {name: -tensor for name, tensor in tensors.items()}, other / "model.safetensors", metadata={"format": "pt"}
+    )
+    write_jsonl(tmp_path / "two.jsonl", sums()[:2])
+    for model in (toy_model, other, toy_model):
+        tw_grade("dry-run", "number.json", "two.jsonl", "--model", str(model), "--output", "kept")
+    said = [path.read_text() for path in (tmp_path / "kept").glob("answers-*.jsonl")]
+    assert len(said) == 2 and said[0] != said[1]
+    assert {text.count("\n") for text in said} == {16}

@@ -12,8 +12,12 @@ SPEC is a .json or .yaml file in OpenAI's grammar or ours, or `module:name` of a
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,16 +26,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunewright.artifacts.files import make_folder, read_jsonl
+from tunewright.cli.evaluating import slug
 from tunewright.cli.grade_shown import number_text, print_dry_run, score_text, short_text
 from tunewright.cli.tables import print_json, print_table, print_text
 from tunewright.errors import EXIT_GATE, DataError, UserError
 from tunewright.graders.load import FORMS, build, read_spec
 from tunewright.graders.openai import as_response
-from tunewright.graders.protocol import Grade, Grader, Row, grade_many, load_grader
+from tunewright.graders.protocol import Grade, Grader, Row, grade_many, item_of, load_grader
 from tunewright.graders.rows import answers_by_row, gold_of, question_text, read_items, row_id
 from tunewright.graders.spec import Context
 
 if TYPE_CHECKING:
+    from tunewright.backends.protocol import Prompt, Sampling
+    from tunewright.cli.references import FoundModel
     from tunewright.graders.agreement import JudgeAgreement
     from tunewright.graders.self_check import SelfCheck
 
@@ -240,6 +247,7 @@ def _trials(row: Row, rows: Sequence[Row], given: Sequence[str]) -> list[tuple[s
 def _dry_run(
     spec: str, rows: Sequence[Row], answers: Path | None, model: str | None, output: Path | None, json_output: bool
 ) -> None:
+    from tunewright.artifacts.fingerprint import sha256_file
     from tunewright.graders.dry_run import examine
     from tunewright.stages.dry_run.stage import answered, grade_all, told
 
@@ -250,9 +258,15 @@ def _dry_run(
     grader = load_grader(spec, judged_model=model)
     with TemporaryDirectory() as scratch:
         folder = make_folder(output) if output else Path(scratch)
-        texts = answers_by_row(answers) if answers else _sample(str(model), rows, folder)
+        if answers:
+            texts, source = answers_by_row(answers), sha256_file(answers)
+        else:
+            texts, source = _sample(str(model), rows, folder)
         asked = answered(rows, texts, PROMPTS)
-        measured = examine(grader, asked, grade_all(grader, asked, texts, folder / "grades.jsonl"))
+        log = folder / f"grades-{slug(grader.name)}-{_mark_of_grades(spec, asked, source)}.jsonl"
+        measured = examine(grader, asked, grade_all(grader, asked, texts, log))
+        if output:
+            print(f"  grades: {log}", file=sys.stderr)
     found = told(grader, measured)
     if json_output:
         print_json(found)
@@ -262,7 +276,8 @@ def _dry_run(
         raise typer.Exit(EXIT_GATE)
 
 
-def _sample(model: str, rows: Sequence[Row], folder: Path) -> dict[str, list[str]]:
+def _sample(model: str, rows: Sequence[Row], folder: Path) -> tuple[dict[str, list[str]], str]:
+    """Return answers of a model by row, those that `folder` has of it and the rest new, and the mark of them all."""
     from tunewright.backends.protocol import Sampling
     from tunewright.cli.references import find_model
     from tunewright.graders.policy import local_policy
@@ -270,5 +285,35 @@ def _sample(model: str, rows: Sequence[Row], folder: Path) -> dict[str, list[str
 
     found = find_model(model)
     policy = local_policy(found.base, adapter=found.adapter)
-    asked = pick_rows(rows, PROMPTS, 0)
-    return sampled(policy, asked, SAMPLES, Sampling(MAX_NEW_TOKENS, temperature=1.0), folder / "answers.jsonl")
+    asked, sampling = pick_rows(rows, PROMPTS, 0), Sampling(MAX_NEW_TOKENS, temperature=1.0)
+    mark = _mark_of_answers(found, policy.prompts(asked, SAMPLES), sampling)
+    return sampled(policy, asked, SAMPLES, sampling, folder / f"answers-{slug(Path(model).name)}-{mark}.jsonl"), mark
+
+
+# What is kept is named by all that it was made of, so that another model's answers, or what the grader gave before it
+# was changed, are never gone on with.
+
+
+def _mark_of_answers(model: FoundModel, prompts: Sequence[Prompt], sampling: Sampling) -> str:
+    from tunewright.artifacts.fingerprint import sha256_file
+    from tunewright.models.find import model_identity
+    from tunewright.models.precision import resolve_precision
+    from tunewright.stages.dry_run.stage import CODE_VERSION
+
+    adapter = model.adapter / "adapter_model.safetensors" if model.adapter else None
+    weights = [model_identity(model.base), sha256_file(adapter) if adapter and adapter.is_file() else None]
+    asked = [[prompt.id, prompt.token_ids] for prompt in prompts]
+    return _mark(CODE_VERSION, weights, resolve_precision("auto"), asdict(sampling), asked)
+
+
+def _mark_of_grades(spec: str, rows: Sequence[Row], answers: str) -> str:
+    from tunewright.stages.dry_run.stage import CODE_VERSION
+    from tunewright.suites.identity import suite_identity
+
+    grader = suite_identity("", {"grader": spec})  # its file, and the modules of the functions that it calls
+    server = os.environ.get("OPENAI_BASE_URL")  # where a judge of that name is asked
+    return _mark(CODE_VERSION, spec, grader, server, [item_of(row) for row in rows], answers)
+
+
+def _mark(*made_of: Any) -> str:
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:8]
