@@ -116,3 +116,29 @@ def test_followers_are_made_again_only_where_what_they_read_came_out_different(r
     assert told(again)["data"][1] == "runs again: in toy/1/1-data train.jsonl is gone"
     assert "scores.jsonl has" in told(again)["before"][1]
     assert told(again)["compare"][1] == "runs again: before was made again and came out different"
+
+
+def test_a_stage_that_was_removed_is_made_again_and_so_is_what_was_made_from_it(recipe_file, root):
+    done = run(recipe_file, root)
+    shutil.rmtree(done.path / "4-after")
+    again = run(recipe_file, root)  # the seconds of each answer come out different
+    assert again.path == done.path
+    assert told(again)["compare"][1] == "runs again: after was made again and came out different"
+
+
+def test_what_was_made_from_other_files_is_not_taken_by_a_later_attempt_either(recipe_file, root):
+    done = run(recipe_file, root)
+    shutil.copytree(done.path / "5-compare", root / "compare-of-the-first")
+    shutil.rmtree(done.path / "4-after")
+    run(recipe_file, root)
+    shutil.rmtree(done.path / "5-compare")  # as if the second attempt had been stopped before it
+    shutil.copytree(root / "compare-of-the-first", done.path / "5-compare")
+    assert told(run(recipe_file, root))["compare"][1] == "runs again: after was made again and came out different"
+
+
+def test_a_training_made_again_that_gives_the_same_adapter_changes_nothing_behind_it(recipe_file, root):
+    done = run(recipe_file, root)
+    shutil.rmtree(done.path / "3-sft")  # comes out the same, but for the time of each step
+    text = log(run(recipe_file, root))
+    assert "sft (sft): runs for the first time" in text
+    assert "after: done already" in text

@@ -33,7 +33,7 @@ from tunewright.artifacts.dataset import Dataset, Rows
 from tunewright.artifacts.files import write_json, write_text, writing
 from tunewright.artifacts.provenance import now, provenance, redact
 from tunewright.artifacts.record import Input, Record, read_record, write_record
-from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, link, new_run, runs_of
+from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, content_of_stage, link, new_run, runs_of
 from tunewright.artifacts.spending import alarm
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError
@@ -97,9 +97,14 @@ def _choose_run(recipe: Recipe, stages: list[Planned], root: Path) -> RunFolder:
     for run in reversed(runs_of(recipe.recipe, root)):
         if _is_of(run, recipe):
             records = [(stage, read_record(run.path / stage.folder_name)) for stage in stages]
-            if all(record is None or record.fingerprint == stage.fingerprint for stage, record in records):
+            if all(_goes_on(stage, record) for stage, record in records):
                 return run
     return _create_run(recipe, root)
+
+
+def _goes_on(stage: Planned, record: Record | None) -> bool:
+    """True if a run that holds `record` can be gone on with. A check of a smaller budget is made again there."""
+    return record is None or record.fingerprint == stage.fingerprint or stage.kind == "check"
 
 
 def _is_of(run: RunFolder, recipe: Recipe) -> bool:
@@ -164,7 +169,7 @@ class _Runner:
         self.recipe, self.stages, self.run = recipe, stages, run
         self.allow, self.quiet = allow, quiet
         self.state = run.state
-        self.shelf = Shelf(run, root, self.say)
+        self.shelf = Shelf(run, root, self.say, stages, allow)
 
     def go(self, text: str) -> None:
         """Run the stages in order; leave run.json saying how it ended."""
@@ -304,7 +309,7 @@ class _Runner:
         return Record(
             kind=stage.kind,
             id=stage.id,
-            inputs={ref: Input(path=self._place(ref), fingerprint=mark) for ref, mark in stage.inputs.items()},
+            inputs={ref: self._input(ref, mark) for ref, mark in stage.inputs.items()},
             external=stage.external,
             section=stage.section.model_dump(mode="json"),
             code_version=stage.code_version,
@@ -314,6 +319,10 @@ class _Runner:
             result=artifact.model_dump(mode="json"),
             files=file_marks(artifact.folder, {STARTED_NAME, *artifact.by_products}),
         )
+
+    def _input(self, ref: str, mark: str) -> Input:
+        place = self._place(ref)
+        return Input(path=place, fingerprint=mark, content=content_of_stage(self.run.path / place))
 
     def _place(self, ref: str) -> str:
         return next(stage.folder_name for stage in self.stages if stage.id == ref.split(".")[0])

@@ -2,7 +2,8 @@
 
 A finished stage is taken when it has the right fingerprint, when every file that its record lists is there with the
 same content, and when none of its inputs was made again and came out different. Else it is made again, and the run says
-why: nothing damaged is ever taken in silence.
+why: nothing damaged is ever taken in silence. Nor is a check that stopped a run: what it looked at, free memory or an
+installed library, may be another now.
 
 reads    the records of this run and of all others of the recipe, and the files they list
 writes   nothing
@@ -10,14 +11,15 @@ writes   nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from tunewright.artifacts.contents import find_damage
 from tunewright.artifacts.record import RECORD_NAME, Record, read_record
-from tunewright.artifacts.rundir import RunFolder, runs_of
+from tunewright.artifacts.rundir import RunFolder, content_of_stage, runs_of
+from tunewright.artifacts.verdict import Status
 from tunewright.errors import RunFolderError
 from tunewright.planning import Planned, differences
 
@@ -51,8 +53,16 @@ class _Refusal:
 class Shelf:
     """The finished stages that one attempt at `run` finds. Earlier runs are read once, when first asked for."""
 
-    def __init__(self, run: RunFolder, root: Path, say: Callable[[str], None]):
-        self.run, self.root, self.say = run, root, say
+    def __init__(
+        self,
+        run: RunFolder,
+        root: Path,
+        say: Callable[[str], None],
+        stages: Sequence[Planned],
+        allow: Collection[str] = (),
+    ):
+        self.run, self.root, self.say, self.allow = run, root, say, allow
+        self._places = {stage.id: run.path / stage.folder_name for stage in stages}
         self._refused: dict[str, list[_Refusal]] = {}
         self._changed: set[str] = set()
 
@@ -64,7 +74,9 @@ class Shelf:
         """
         folder = self.run.path / stage.folder_name
         record = read_record(folder)
-        return record if record is not None and self._may_be_taken(stage, folder.resolve(), record) else None
+        if record is None or record.fingerprint != stage.fingerprint:  # a check of another budget
+            return None
+        return record if self._may_be_taken(stage, folder.resolve(), record) else None
 
     def other(self, stage: Planned) -> Finished | None:
         """Return the same stage as another run made it, the newest that may be taken."""
@@ -75,15 +87,31 @@ class Shelf:
         refused = self._refused.setdefault(stage.id, [])
         if any(refusal.folder == folder for refusal in refused):  # another run's link to the same place
             return False
-        changed = sorted(stage.input_ids & self._changed)
-        damage = {} if changed else _damage(folder, record)
-        if not changed and not damage:
+        changed = self._changed_inputs(stage, record)
+        failed = self._stopped_by(stage, record)
+        damage = {} if changed or failed else _damage(folder, record)
+        if not changed and not failed and not damage:
             return True
         place = f"{RunFolder(folder.parent).name}/{folder.name}"
-        why = f"{changed[0]} was made again and came out different" if changed else f"in {place} {_told(damage)}"
+        why = f"in {place} {_told(damage)}"
+        if changed:
+            why = f"{changed[0]} was made again and came out different"
+        elif failed:
+            why = f"{failed[0]} FAILED in {place}, and what it looked at may be another now"
         refused.append(_Refusal(folder, record, damage, why))
         self.say(f"  {place} is not taken: {why}")
         return False
+
+    def _changed_inputs(self, stage: Planned, record: Record) -> list[str]:
+        """Return the inputs that are not what the record says the stage was made from."""
+        held = {ref.partition(".")[0]: made_from.content for ref, made_from in record.inputs.items()}
+        known = {name: content for name, content in held.items() if content is not None}
+        changed = {name for name, content in known.items() if content != content_of_stage(self._places[name])}
+        return sorted(changed | (stage.input_ids & self._changed))
+
+    def _stopped_by(self, stage: Planned, record: Record) -> list[str]:
+        failed = [verdict.name for verdict in record.verdicts if verdict.status is Status.FAILED]
+        return [name for name in failed if name not in self.allow] if stage.kind == "check" else []
 
     def settle(self, stage: Planned, record: Record) -> None:
         """Note how a stage came out that stands for a refused one: its followers depend on whether it is the same."""

@@ -9,11 +9,11 @@ import time
 import pytest
 from protocol_server import ProtocolServer
 
-from tunewright.backends.http import Retries
+from tunewright.backends.http import Poster, Retries
 from tunewright.backends.openai import MAX_FAILED_IN_A_ROW, OpenAIBackend
 from tunewright.backends.protocol import Prompt, Sampling
 from tunewright.backends.spending import Budget, BudgetReached, Prices
-from tunewright.backends.wire import body_hash, prompt_hash
+from tunewright.backends.wire import Answer, body_hash, prompt_hash
 from tunewright.errors import DataError, EnvironmentProblem, UserError
 
 GREEDY = Sampling(max_new_tokens=8)
@@ -44,6 +44,12 @@ def all_of(backend, prompts, sampling=GREEDY, done=frozenset()):
 
 
 # ── what is asked, what comes back ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("key", "kept"), [("none", True), ("EMPTY", True), ("sk-1", False), ("a" * 16, False)])
+def test_a_filler_for_a_key_is_a_word_like_others_in_an_answer(key, kept):
+    poster = Poster("http://127.0.0.1/v1", api_key=key)
+    assert (key in poster._storable(Answer(f"it is {key} of these", "stop", None)).text) == kept
 
 
 def test_every_prompt_gets_its_own_answer_with_its_tokens(server):

@@ -159,6 +159,32 @@ def test_a_served_model_stands_beside_a_local_one(tw, toy_model, rows, tmp_path,
     assert "9 of 9 requests say what the rows say" in err
 
 
+def test_what_a_server_could_not_answer_is_asked_for_again_by_the_same_command(tw, rows, tmp_path, monkeypatch):
+    from tests.backends.protocol_server import ProtocolServer
+
+    monkeypatch.setenv("TUNEWRIGHT_CACHE", str(tmp_path / "cache"))
+    with ProtocolServer() as server:
+        command = ("eval", f"{server.url}#m", "exact-match", "--rows", rows, *SHORT, "--json")
+        server.faults.append("filtered")
+        code, out, err = tw(*command)
+        assert code == 1 and "answers_scored" in out + err
+        assert len(server.requests) == 9
+        code, out, _ = tw(*command)
+        assert code == 0 and len(server.requests) == 10
+        assert json.loads(out)["models"][0]["scores"]["unscored"] == 0
+
+
+def test_unscored_answers_are_let_pass_knowingly(tw, rows, tmp_path, monkeypatch):
+    from tests.backends.protocol_server import ProtocolServer
+
+    monkeypatch.setenv("TUNEWRIGHT_CACHE", str(tmp_path / "cache"))
+    with ProtocolServer() as server:
+        server.faults.append("filtered")
+        allowed = ("--allow", "answers_scored")
+        code, out, _ = tw("eval", f"{server.url}#m", "exact-match", "--rows", rows, *SHORT, *allowed, "--json")
+    assert code == 0 and json.loads(out)["models"][0]["scores"]["unscored"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -10,7 +10,7 @@ import pytest
 
 from tunewright.artifacts.context import RunContext
 from tunewright.pipeline import run_recipe
-from tunewright.recipe.load import load_recipe
+from tunewright.recipe.load import parse_recipe
 from tunewright.stages.compare.stage import compare
 from tunewright.stages.data.stage import data
 from tunewright.stages.evaluate.stage import evaluate
@@ -22,8 +22,12 @@ STEPS, LIMIT = 2, 3
 
 @pytest.fixture(scope="module")
 def recipe(smollm2_folder):
-    small = [f"sft.steps={STEPS}", f"before.limit={LIMIT}", f"before-few-shot.limit={LIMIT}", f"after.limit={LIMIT}"]
-    return load_recipe(ROOT / "recipes" / "tour.yaml", [*small, "compare.require=null"])
+    """The tour, short, without the stages that the other two ways leave out."""
+    tour = (ROOT / "recipes" / "tour.yaml").read_text().splitlines(keepends=True)
+    left_out = [line for line in tour if "- check:" in line or "before-few-shot" in line]
+    assert len(left_out) == 3, left_out
+    small = [f"sft.steps={STEPS}", f"before.limit={LIMIT}", f"after.limit={LIMIT}", "compare.require=null"]
+    return parse_recipe("".join(line for line in tour if line not in left_out), "tour.yaml", ROOT / "recipes", small)
 
 
 @pytest.fixture(scope="module")

@@ -250,6 +250,15 @@ def test_a_run_whose_budget_is_spent_stops_and_says_how_to_go_on(training, root)
     assert folder.state["status"] == "done"
 
 
+def test_a_larger_budget_goes_on_in_the_same_run_though_its_check_is_made_again(training, root):
+    training.write_text(training.read_text().replace("  - sft:", "  - check: {}\n  - sft:"))
+    done = run(training, root, "budget={hours: 2}")
+    again = run(training, root, "budget={hours: 3}")
+    assert again.path == done.path
+    text = (again.path / "logs" / "latest").read_text()
+    assert "check (check)" in text and "sft: done already" in text
+
+
 def test_training_that_overruns_keeps_a_checkpoint_and_ends_as_if_nothing_had_stopped_it(recipe_file, tmp_path):
     recipe = load_recipe(recipe_file, ["sft.steps=4", "sft.save_every=100"])
     section = recipe.stages[2][1]

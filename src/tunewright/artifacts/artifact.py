@@ -17,12 +17,14 @@ from tunewright.errors import RunFolderError
 class Artifact(BaseModel):
     """Base of the typed results.
 
-    `kind` is the stage kind that makes it; `by_products` are files and folders of it that nobody reads again.
+    `kind` is the stage kind that makes it; `by_products` are files and folders of it that nobody reads again;
+    `read_on` are those that later stages read, () for all: where they come out the same, nothing has changed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: ClassVar[str]
     by_products: ClassVar[tuple[str, ...]] = ()
+    read_on: ClassVar[tuple[str, ...]] = ()
 
     folder: Path = Field(exclude=True)
 

@@ -22,6 +22,7 @@ class Trained(Artifact):
 
     kind: ClassVar[str] = "sft"
     by_products: ClassVar[tuple[str, ...]] = ("tb",)
+    read_on: ClassVar[tuple[str, ...]] = ("adapter",)
 
     base_model: str
     base_identity: str

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tunewright.artifacts.fingerprint import sha256_file
+from tunewright.artifacts.fingerprint import fingerprint, sha256_file
 
 HASHED_UP_TO_BYTES = 1 << 30  # 0.7 s of SHA-256 on the machine of docs/log.md (1.5 GB a second)
 
@@ -41,6 +41,17 @@ def file_marks(folder: Path, leave_out: Collection[str] = ()) -> dict[str, FileM
 def _mark(path: Path) -> FileMark:
     size = path.stat().st_size
     return FileMark(size_bytes=size, sha256=sha256_file(path) if size <= HASHED_UP_TO_BYTES else None)
+
+
+def content_of(marks: Mapping[str, FileMark], read_on: Collection[str] = ()) -> str:
+    """Return what a stage's files are known by to the stages that read them.
+
+    Args:
+        marks: the files of the stage.
+        read_on: names of the files and folders among them that are read; none for all.
+    """
+    read = {name: mark for name, mark in marks.items() if not read_on or name.partition("/")[0] in read_on}
+    return fingerprint({name: mark.model_dump() for name, mark in read.items()})
 
 
 def find_damage(folder: Path, marks: Mapping[str, FileMark]) -> dict[str, str]:

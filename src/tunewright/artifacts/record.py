@@ -23,6 +23,8 @@ class Input(BaseModel):
 
     path: str
     fingerprint: str
+    content: str | None = None
+    """what its files were: made again, they may come out different; None in records of before"""
 
 
 class Provenance(BaseModel):

@@ -23,6 +23,7 @@ from tunewright.artifacts.artifact import Artifact
 from tunewright.artifacts.checked import Checked
 from tunewright.artifacts.checkpoint import Trained
 from tunewright.artifacts.comparison import Comparison
+from tunewright.artifacts.contents import content_of
 from tunewright.artifacts.dataset import Dataset
 from tunewright.artifacts.files import make_folder, read_json, write_json, writing
 from tunewright.artifacts.grades import DryRun
@@ -36,6 +37,12 @@ RUNS = Path("runs")
 ARTIFACTS: dict[str, type[Artifact]] = {
     cls.kind: cls for cls in (Checked, Probed, Dataset, Trained, Scores, DryRun, Comparison)
 }
+
+
+def content_of_stage(folder: Path) -> str | None:
+    """Return what a finished stage's files are known by to those that read them; None where it is not done."""
+    record = read_record(folder)
+    return content_of(record.files, ARTIFACTS[record.kind].read_on) if record is not None else None
 
 
 class RunFolder:

@@ -167,10 +167,11 @@ class Poster:
     def _storable(self, answer: Answer) -> Answer:
         """Return what may stand in scores, caches and reports: without the key, and without half characters.
 
-        A short key is a local server's filler (`none`, `EMPTY`), and a word that an answer may hold.
+        A short word is a local server's filler (`none`, `EMPTY`), which an answer may hold, and no secret.
         """
+        filler = self.api_key.isalpha() and len(self.api_key) < SECRET_CHARS
         text = answer.text.encode("utf-8", "replace").decode()
-        return replace(answer, text=text.replace(self.api_key, "***") if len(self.api_key) >= SECRET_CHARS else text)
+        return replace(answer, text=text.replace(self.api_key, "***") if self.api_key and not filler else text)
 
     def _clean(self, text: str) -> str:
         return redacted(text, self.api_key)

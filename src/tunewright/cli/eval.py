@@ -55,7 +55,7 @@ def eval(
         raise UserError("a model is named twice", where="tw eval", expected="each of them once")
     base = section_of(suite, limit, set_ or ())
     data = list(find_rows(rows)) if rows else None
-    found = [evaluate_model(text, base, data, output) for text in models]
+    found = [evaluate_model(text, base, data, output, allow or ()) for text in models]
     _hold(found, allow or ())
     tests = [against_first(found[0], other) for other in found[1:]]
     if json_output:

@@ -134,17 +134,24 @@ def adapter_of(model: FoundModel, identity: str) -> Adapter:
     return Adapter(model.base, model.base_identity or identity, model.adapter, sha256_file(weights))
 
 
-def evaluate_model(text: str, section: EvaluateSection, data: list[ChatRow] | None, output: Path) -> Evaluated:
-    """Return the scores of one model: those that lie there already, or new ones.
+def evaluate_model(
+    text: str, section: EvaluateSection, data: list[ChatRow] | None, output: Path, allow: Sequence[str] = ()
+) -> Evaluated:
+    """Return the scores of one model: those that lie there already, or new ones; `allow` are gates that may fail.
 
     Raises:
         What the stage raises.
     """
-    return evaluate_target(text, target_of(text, section), data, output / slug(section.suite))
+    return evaluate_target(text, target_of(text, section), data, output / slug(section.suite), allow=allow)
 
 
 def evaluate_target(
-    name: str, found: Target, data: list[ChatRow] | None, output: Path, backend: Any = None
+    name: str,
+    found: Target,
+    data: list[ChatRow] | None,
+    output: Path,
+    backend: Any = None,
+    allow: Sequence[str] = (),
 ) -> Evaluated:
     """As `evaluate_model`, below `output`; `backend` answers where the caller has opened it already.
 
@@ -160,19 +167,26 @@ def evaluate_target(
     if not done.is_file():
         print(f"  {name}: {folder}", file=sys.stderr)
         with lock_folder(folder, "this evaluation", "the same command afterwards takes what it made"):
-            return carry_out(name, found, data, folder, backend)
+            return carry_out(name, found, data, folder, backend, allow)
     told = read_json(done)
     print(f"  {name}: taken from {folder}", file=sys.stderr)
     verdicts = [Verdict(**verdict) for verdict in told["verdicts"]]
     return Evaluated(name, folder, Scores.load(folder, told["scores"]), verdicts)
 
 
-def carry_out(text: str, found: Target, data: list[ChatRow] | None, folder: Path, backend: Any = None) -> Evaluated:
+def carry_out(
+    text: str,
+    found: Target,
+    data: list[ChatRow] | None,
+    folder: Path,
+    backend: Any = None,
+    allow: Sequence[str] = (),
+) -> Evaluated:
     """Evaluate in `folder`; what an earlier attempt left there is gone on with. Its record is written last."""
     from tunewright.artifacts.context import RunContext
     from tunewright.stages.evaluate.stage import evaluate as evaluate_stage
 
-    run = RunContext(stage=text)
+    run = RunContext(stage=text, allow=tuple(allow))
     rows, shots_from = _rows_file(data, folder), found.shots_from
     scores = evaluate_stage(rows, found.section, folder, run, found.trained, shots_from=shots_from, backend=backend)
     verdicts = [verdict.model_dump(mode="json") for verdict in run.verdicts]
