@@ -57,6 +57,16 @@ def test_answers_that_something_cut_at_one_length_fail():
     assert verdict.measured.startswith("10 answers of s (10%) have exactly 256 tokens")
 
 
+def test_a_small_source_that_was_cut_is_not_hidden_by_a_large_one_that_was_not():
+    large = answers([f"A list, number {n}, of" for n in range(9)] + ["Whole."] * 491, [300] * 9 + [20] * 491)
+    assert answers_are_whole(large).status is Status.PASSED
+    texts = [f"This goes on, number {n}, until it" for n in range(8)] + ["Whole."] * 92
+    small = [replace(one, row=f"b{one.row}", source="b") for one in answers(texts, [256] * 8 + [20] * 92)]
+    verdict = answers_are_whole([*large, *small])
+    assert verdict.status is Status.FAILED
+    assert verdict.measured.startswith("8 answers of b (8%) have exactly 256 tokens")
+
+
 def test_answers_that_were_cut_at_a_number_of_characters_fail():
     texts = [f"{n:03} says a few words"[:20] for n in range(30)] + ["Whole."] * 70
     verdict = answers_are_whole(answers(texts, [*range(70, 100)] + [20] * 70))

@@ -170,7 +170,12 @@ def answers_are_whole(answers: Sequence[Answer], max_share: float = MAX_SAME_LEN
     piles = [
         (_pile(some, unit), source, unit) for source, some in by_source.items() for unit in ("tokens", "characters")
     ]
-    rows, source, unit = max(piles, key=lambda pile: len(pile[0]), default=([], "", ""))
+    # Not the largest pile: a large source has large ones by chance, and would hide a small source that was cut.
+    rows, source, unit = max(
+        piles,
+        key=lambda pile: (len(pile[0]) >= MIN_SAME_LENGTH, len(pile[0]) / len(by_source[pile[1]])),
+        default=([], "", ""),
+    )
     share = len(rows) / len(by_source[source]) if rows else 0.0
     length = next((getattr(one, unit) for one in answers if rows and one.row == rows[0]), 0)
     return judge(
