@@ -102,6 +102,19 @@ def test_a_row_whose_schema_cannot_be_used_is_unscored_and_nothing_is_fetched(sc
     assert "schema" in scored.error
 
 
+@pytest.mark.parametrize(
+    ("limits", "value", "told"),
+    [
+        ({"pattern": "^.{1,500}$"}, json.dumps("a" * 50_000), "50000 characters are too many"),
+        ({"multipleOf": 0.1}, "1" + "0" * 400, "too large"),
+    ],
+)
+def test_an_answer_that_cannot_be_held_against_the_schema_is_unscored(limits, value, told):
+    scored = score(f'{{"name": {value}}}', row(schema={"properties": {"name": limits}}))
+    assert scored.scores == {} and told in scored.error
+    assert score({"name": "Ada"}, row(schema={"properties": {"name": limits}})).error is None
+
+
 def test_a_row_whose_gold_value_is_no_json_is_unscored():
     broken = ChatRow(id="r7", messages=[{"role": "assistant", "content": "Ada"}])
     scored = score(GOLD, broken)

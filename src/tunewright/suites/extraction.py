@@ -112,6 +112,8 @@ def schema_check(schema: Mapping[str, Any]) -> Callable[[Any], str]:
             raise DataError(f"the schema refers to {unresolvable.ref!r}, which it does not hold") from None
         except RecursionError:
             return "nested too deep"
+        except (ValueError, OverflowError) as over:  # a text too long for a pattern, a number too large for multipleOf
+            raise DataError(f"it cannot be held against the schema: {over}") from None
         return f"{error.json_path}: {error.message}"[:200] if error else ""
 
     return check
