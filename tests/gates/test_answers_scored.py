@@ -12,6 +12,15 @@ def test_references_that_a_suite_takes_for_right_pass_and_those_of_another_task_
     assert references_are_right("before", "s", "m", {**right, "r0": 0.0, "r1": 0.0}).status is Status.WARNED
 
 
+def test_references_that_the_metric_is_not_about_are_left_out_and_errors_are_not():
+    right, outside = {f"r{n}": 1.0 for n in range(8)}, {f"none{n}": None for n in range(12)}
+    verdict = references_are_right("before", "tool-calls", "args_exact", {**right, **outside})
+    assert verdict.status is Status.PASSED
+    assert "8 of 8 references; 12 more are none that args_exact is about" in verdict.measured
+    failed = references_are_right("before", "s", "m", {**right, **outside}, dict.fromkeys(outside, "no gold value"))
+    assert failed.status is Status.FAILED and "8 of 20" in failed.measured and "no gold value" in failed.measured
+
+
 def test_references_longer_than_an_answer_may_be_warn_and_then_fail():
     assert references_fit("before", [10] * 20, 10).status is Status.PASSED
     assert references_fit("before", [10] * 18 + [40, 40], 10).status is Status.WARNED

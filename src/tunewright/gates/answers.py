@@ -51,22 +51,37 @@ def answers_scored(unscored: int, total: int, first_error: str = "", bound: floa
     )
 
 
-def references_are_right(evaluation: str, suite: str, metric: str, scores: Mapping[str, float | None]) -> Verdict:
+def references_are_right(
+    evaluation: str,
+    suite: str,
+    metric: str,
+    scores: Mapping[str, float | None],
+    errors: Mapping[str, str] | None = None,
+) -> Verdict:
     """FAIL when the suite takes less than half of the references for right answers; WARN below 95%.
+
+    Rows that the metric is not about (a row that wants no call, among tool calls) are left out, as in the evaluation.
+    Where it is about none at all, the suite is that of another task, and no reference is right.
 
     Args:
         evaluation: the stage.
         suite: that scored them.
         metric: its main one, 0 or 1.
-        scores: row id -> score of the row's own reference; None where the suite does not score it, which is not right.
+        scores: row id -> score of the row's own reference; None where the suite gives none.
+        errors: row id -> why the suite could not score it, which is not right.
     """
-    wrong = [row for row, score in scores.items() if not score]
-    right = 1 - len(wrong) / len(scores)
+    errors = errors or {}
+    counted = [row for row, score in scores.items() if score is not None or row in errors] or list(scores)
+    wrong = [row for row in counted if not scores[row]]
+    right = 1 - len(wrong) / len(counted)
+    outside = len(scores) - len(counted)
     return judge(
         "references_are_right",
         right >= USUALLY_RIGHT,
-        measured=f"`{evaluation}`: {suite} gives {metric} to {len(scores) - len(wrong)} of {len(scores)} references"
-        + (f", not to {len(wrong)}: {some_of(wrong, _NAMED_IDS)}" if wrong else ""),
+        measured=f"`{evaluation}`: {suite} gives {metric} to {len(counted) - len(wrong)} of {len(counted)} references"
+        + (f", not to {len(wrong)}: {some_of(wrong, _NAMED_IDS)}" if wrong else "")
+        + (f"; {outside} more are none that {metric} is about" if outside else "")
+        + (f"; the first error: {next(iter(errors.values()))}" if errors else ""),
         bound=f"at least {USUALLY_RIGHT:.0%}, never below {LEAST_RIGHT:.0%}",
         remedy="another `suite` for these rows, or its `options`; or mend the references: `tw show rows` prints them",
         warn=right >= LEAST_RIGHT,

@@ -177,6 +177,17 @@ def test_every_way_of_scoring_and_every_source_is_looked_at(checked_recipe):
     assert "FAILED" in {str(one.status) for one in references_of(checked_recipe) if one.name == "references_fit"}
 
 
+@pytest.mark.parametrize(("others", "status"), [({}, "PASSED"), ({"keywords": {"all": 3}}, "FAILED")])
+def test_rows_that_a_suite_is_not_about_are_left_out_and_those_it_fails_on_are_not(checked_recipe, others, status):
+    file = checked_recipe.parent / "rows.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["meta"] = others if number % 4 else {"keywords": {"none": ["Gobbledygook"]}}
+    write_jsonl(file, rows)
+    verdict = look(checked_recipe, "before.suite=keywords", "after.suite=keywords")["references_are_right"]
+    assert verdict.status == status, verdict.measured
+
+
 def test_the_evaluations_of_two_trainings_on_the_same_rows_are_all_looked_at(checked_recipe):
     text = checked_recipe.read_text()
     checked_recipe.write_text(

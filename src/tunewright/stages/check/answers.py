@@ -56,10 +56,10 @@ def judge_references(
         renderer = Renderer.from_folder(folder, section.template_kwargs)
         suite, _ = reading_calls(suite, section, renderer)
         said = [renderer.answer_text(row.answer, row.tools) for row in answered]
-        scores = _scores(suite, said, answered)
+        scores, errors = _scores(suite, said, answered)
         lengths = [len(renderer.encode(text)) + 1 for text in said]  # one more ends the turn
         entries.append({"evaluation": section.id, "suite": suite.name, "scores": scores, "longest": max(lengths)})
-        verdicts.append(references_are_right(section.id, suite.name, suite.main_metric, scores))
+        verdicts.append(references_are_right(section.id, suite.name, suite.main_metric, scores, errors))
         verdicts.append(references_fit(section.id, lengths, limit))
     return verdicts
 
@@ -75,7 +75,10 @@ def _says_something(row: ChatRow) -> bool:
     return bool(str(said.get("content") or "").strip() or said.get("tool_calls"))
 
 
-def _scores(suite: Suite, said: Sequence[str], rows: Sequence[ChatRow]) -> dict[str, float | None]:
-    """Return row id -> the main metric of the row's own reference; None where the suite does not score it."""
-    found = score_all(suite.score, said, rows)
-    return {row.id: one.scores.get(suite.main_metric) for row, one in zip(rows, found, strict=True)}
+def _scores(
+    suite: Suite, said: Sequence[str], rows: Sequence[ChatRow]
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return row id -> the main metric of the row's own reference, None where it has none; and row id -> error."""
+    found = {row.id: one for row, one in zip(rows, score_all(suite.score, said, rows), strict=True)}
+    scores = {row: one.scores.get(suite.main_metric) for row, one in found.items()}
+    return scores, {row: one.error for row, one in found.items() if one.error}
