@@ -29,6 +29,10 @@ def grade(spec, answer, row=None):
         (r"5 \boxed{6} #### 7", "auto", 6), ("5 #### 7 8", "auto", 8), ("5 and 9", "auto", 9),
         (" 42. ", "only", 42), ("42 apples", "only", None), ("$42", "only", 42), ("", "auto", None),
         ("1" * 400, "last", None),
+        ("#### Step 1: Add\n2 + 2 = 4\n<answer>4</answer>", "auto", 4), ("#### 1. Add\nIt is 4", "auto", 4),
+        ("#### Conclusion\nThe answer is 42.", "auto", 42), ("#### 3 apples\n#### Check\n1 + 2", "auto", 3),
+        (r"#### $\frac{1}{2}$", "auto", 0.5), ("#### **-$1,000**\n7", "auto", -1000), ("7\n#### 3.5 m", "auto", 3.5),
+        (r"\boxed{x} is <answer>6</answer> of 9", "auto", 6), ("#### Step 1: Add\n9", "hashes", 1),
     ],
 )  # fmt: skip
 def test_the_number_of_an_answer_is_found_where_it_stands(text, where, number):
@@ -46,7 +50,17 @@ def test_numbers_are_compared_within_the_tolerance():
 
 @pytest.mark.parametrize(
     "text",
-    ["1" * 1_000_000, "1," * 500_000, "-" * 1_000_000, r"\boxed{" * 140_000, "1/" * 500_000, r"\frac{" * 160_000],
+    [
+        "#### 1. a\n" * 100_000,
+        "#### " + "1" * 1_000_000,
+        "#### " + "\\a" * 500_000,
+        "1" * 1_000_000,
+        "1," * 500_000,
+        "-" * 1_000_000,
+        r"\boxed{" * 140_000,
+        "1/" * 500_000,
+        r"\frac{" * 160_000,
+    ],
 )
 def test_hostile_texts_are_read_for_numbers_in_linear_time(text):
     began = time.process_time()

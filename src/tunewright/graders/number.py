@@ -6,7 +6,7 @@ Where the number stands in the answer (`where`):
     boxed    inside the last \boxed{…}
     hashes   after the last ####, as GSM8K's references have it
     tag      inside the last <answer>…</answer>
-    auto     the first of boxed, hashes, tag that is there, else the last number
+    auto     the first of boxed, hashes, tag that has a number, else the last number; a heading is no hashes
     only     the whole text, and nothing else
 
 The reference is read in the same way (`auto`), so a worked solution may serve as one. Numbers may have a sign,
@@ -32,6 +32,8 @@ from tunewright.graders.template import Unscored, render
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][-+]?\d{1,3})?|\.\d+")
 _FRACTION = re.compile(r"\\[dt]?frac\{(-?\d{1,20})\}\{(\d{1,20})\}")
 _SLASH = re.compile(r"\s{0,3}/\s{0,3}(\d{1,20})(?![\d.,]*\d)")
+_COMMAND = re.compile(r"\\[a-zA-Z]+")  # of LaTeX
+_ITEM = re.compile(r"[\s*_]*\d+[.):][\s*_]+[^\W\d_]")  # of a numbered list
 MAX_DIGITS = 300
 MAX_READ = 20_000  # characters: the number that counts stands at the end
 
@@ -74,13 +76,13 @@ class Number(SampleGrader):
 def find_number(text: str, where: Where) -> float | None:
     """Return the number of an answer, or None if it has none there."""
     if where == "auto":
-        place = next((found for find in _PLACES.values() if (found := find(text)) is not None), text)
-        return last_number(place)
+        places = (_boxed(text), _marked(text), _tag(text), text)
+        return next((number for place in places if place and (number := last_number(place)) is not None), None)
     if where == "only":
         numbers = _numbers(text)
         rest = text.strip().lstrip("+-$€£").rstrip("%.")
         return numbers[-1] if len(numbers) == 1 and rest and not rest.strip("0123456789.,eE/+- ") else None
-    place = text if where == "last" else _PLACES[where](text)  # type: ignore[assignment]  # None is handled below
+    place = text if where == "last" else _PLACES[where](text)
     return None if place is None else last_number(place)
 
 
@@ -132,6 +134,19 @@ def _boxed(text: str) -> str | None:
 def _hashes(text: str) -> str | None:
     _, found, tail = text.rpartition("####")
     return tail.split("\n", 1)[0] if found else None
+
+
+def _marked(text: str) -> str | None:
+    """Return what stands behind the last #### that marks a result: others open a heading in markdown."""
+    tails = (line.rpartition("####")[2] for line in reversed(text.split("\n")) if "####" in line)
+    return next((tail for tail in tails if not _is_heading(tail)), None)
+
+
+def _is_heading(tail: str) -> bool:
+    r"""True for `Step 1: Add`, `Conclusion` and `1. Add`; not for `3 apples`, `$5` and `\frac{1}{2}`."""
+    number = _NUMBER.search(tail)
+    lead = _COMMAND.sub("", tail[: number.start()]) if number else ""
+    return number is None or any(map(str.isalpha, lead)) or bool(_ITEM.match(tail))
 
 
 def _tag(text: str) -> str | None:
