@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tunewright.graders.protocol import ERROR_FIELDS, load_grader, run, validate
+from tunewright.graders.self_check import range_of, share_of_range
 from tunewright.graders.spec import GraderError, module_of
 
 TOOL_CALLS = {
@@ -161,7 +162,16 @@ def test_a_part_that_the_formula_does_not_use_cannot_spoil_the_score():
 def test_a_multi_grader_s_range_is_that_of_its_formula():
     part = {**CHECK, "operation": "eq"}
     grader = load_grader({"type": "multi", "graders": {"a": part, "b": part}, "calculate_output": "3 * a - b - 1"})
-    assert grader.range == (-1.0, 1.0)
+    assert grader.range == (-2.0, 2.0)
+
+
+def test_a_penalty_takes_away_and_does_not_put_the_right_answer_out_of_the_range():
+    wordy = {"type": "regex", "pattern": "because"}
+    graders = {"right": {**CHECK, "operation": "like"}, "wordy": wordy}
+    grader = load_grader({"type": "multi", "graders": graders, "calculate_output": "right - 0.2 * wordy"})
+    assert grader.range == (-0.2, 1.0)
+    shares = [share_of_range(grader.grade(said, {"x": "4"}).score, range_of(grader)) for said in ("4", "5, because")]
+    assert shares == [1.0, 0.0]
 
 
 def test_cosine_needs_an_embedder():

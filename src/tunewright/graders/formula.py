@@ -20,7 +20,7 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "log": math.log,
 }  # fmt: skip
 _MANY = ("min", "max")
-_BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
+BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
@@ -39,7 +39,7 @@ class Formula:
 
     text: str
     names: tuple[str, ...]
-    _tree: ast.expr
+    tree: ast.expr
 
     def __call__(self, values: Mapping[str, float]) -> float:
         """Return the value for these scores.
@@ -48,7 +48,7 @@ class Formula:
             FormulaError: it has none: division by zero, root of a negative number, overflow.
         """
         try:
-            value = _value(self._tree, values)
+            value = _value(self.tree, values)
         except (ArithmeticError, ValueError) as error:
             raise FormulaError(f"`{self.text}` has no value: {error}") from None
         if not math.isfinite(value):
@@ -88,7 +88,7 @@ def _check(node: ast.expr, names: Sequence[str]) -> None:
             raise FormulaError(f"`{name}` is no grader; there are: {', '.join(names)}")
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=inner):
             _check(inner, names)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
             _check(left, names)
             _check(right, names)
         case ast.Call(func=ast.Name(id=function), args=args, keywords=[]) if _fits(function, args):
@@ -113,7 +113,7 @@ def _value(node: ast.expr, values: Mapping[str, float]) -> float:
         case ast.UnaryOp(op=op, operand=inner):
             return -_value(inner, values) if isinstance(op, ast.USub) else _value(inner, values)
         case ast.BinOp(left=left, op=op, right=right):
-            return _BINARY[type(op)](_value(left, values), _value(right, values))
+            return BINARY[type(op)](_value(left, values), _value(right, values))
         case ast.Call(func=ast.Name(id=function), args=args):
             return float(FUNCTIONS[function](*(_value(argument, values) for argument in args)))
     raise FormulaError("unreachable: the formula was checked")

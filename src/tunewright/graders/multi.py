@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from tunewright.graders.bounds import bounds_of
 from tunewright.graders.formula import FUNCTIONS, Formula, FormulaError, parse_formula
 from tunewright.graders.load import build
 from tunewright.graders.protocol import Grade, Grader, Row, TokenUsage, grade_many
@@ -63,13 +64,9 @@ class Multi:
         self.range = self._range()
 
     def _range(self) -> tuple[float, float]:
-        """Return what the formula gives when every part has its lowest, and its full, score."""
-        ranges = {name: getattr(part, "range", (0.0, 1.0)) for name, part in self.parts.items()}
-        try:
-            ends = [self.formula({name: ends[at] for name, ends in ranges.items()}) for at in (0, 1)]
-        except FormulaError:
-            return (0.0, 1.0)
-        return (min(ends), max(ends)) if ends[0] != ends[1] else (0.0, 1.0)
+        """Return the least and the most that the formula gives: a penalty is least where its part is full."""
+        found = bounds_of(self.formula, {name: getattr(part, "range", (0.0, 1.0)) for name, part in self.parts.items()})
+        return found if found is not None and found[0] < found[1] else (0.0, 1.0)
 
     def grade(self, answer: str, row: Row) -> Grade:
         """Return the combined grade of one answer."""
