@@ -27,7 +27,7 @@ from tunewright.recipe.data_sections import (
 )
 from tunewright.sources.filters.build import build_filter
 from tunewright.sources.filters.protocol import kept_and_removed
-from tunewright.stages.data import chunks
+from tunewright.stages.data import alike, chunks
 from tunewright.stages.data.alike import ENTRY, Partitions
 from tunewright.stages.data.prune import prune, segments_of
 
@@ -102,6 +102,15 @@ def test_near_duplicates_are_those_of_the_filter_in_memory(tmp_path):
     step = found.steps[-1]
     assert step.removed["near duplicate"] > 20
     assert step.examples[0].detail.startswith("of r")
+
+
+def test_a_single_near_duplicate_is_found_though_its_keys_lie_in_several_partitions(tmp_path, monkeypatch):
+    pytest.importorskip("rensa")
+    monkeypatch.setattr(alike, "PARTITION_ENTRIES", 100)  # as 15,000 rows and more have them
+    made = [{"id": f"r{n}", "prompt": "Say.", "completion": f"{n} {n * 7} {n * 13} {n * 17}"} for n in range(50)]
+    made.append({**made[9], "id": "again"})
+    found = prune([write(tmp_path / "rows.jsonl", made)], [NEAR], tmp_path / "out.jsonl", processes=1)
+    assert (found.rows_kept, found.steps[-1].examples[0].detail) == (50, "of r9, 1.00")
 
 
 def test_every_step_says_what_it_took_and_why_with_examples(tmp_path):

@@ -76,7 +76,7 @@ class SignatureFile:
     def __getitem__(self, rows: NDArray[Any]) -> NDArray[np.uint16]:
         """Return the signatures of some rows: shape (rows, permutations)."""
         held = b"".join(os.pread(self._descriptor, self._width, int(row) * self._width) for row in rows)
-        return np.frombuffer(held, dtype=np.uint16).reshape(len(rows), -1)
+        return np.frombuffer(held, dtype=np.uint16).reshape(len(rows), self._width // 2)
 
     def close(self) -> None:
         """Close the file."""
