@@ -65,6 +65,19 @@ def test_trec_files_are_read_and_their_entities(tmp_path):
     assert found.qrels == QRELS
 
 
+def test_tags_inside_a_text_of_trec_do_not_end_it_and_a_tag_that_is_left_open_ends_at_the_next(tmp_path):
+    files = {
+        "docs": "<DOC><DOCNO>LA1</DOCNO><TEXT><P>One body,</P>\n<P>a < b.</P></TEXT><TYPE>news</TYPE></DOC>",
+        "topics": "<top>\n<num> Number: 401\n<title> river <b>in Rome\n<desc> Description:\nWhich?\n</top>",
+        "qrels": "401 0 LA1 1",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = read_ranking_set([tmp_path / name for name in files])
+    assert found.documents == {"LA1": "One body, a < b."}
+    assert found.queries == {"401": "river\nDescription: Which?"}
+
+
 def test_judgements_by_position_are_noticed_and_read_when_asked(tmp_path):
     paths = trec(tmp_path, {"q1": "3", "q2": "17", "q3": "40"})
     text = paths[2].read_text()

@@ -122,6 +122,7 @@ def _beir_qrels(path: Path) -> Qrels:
 
 _RECORD_TAGS: Final = {name: re.compile(rf"<(/?){name}>", re.IGNORECASE) for name in ("doc", "top")}
 _TAG: Final = re.compile(r"<[^<>]{1,80}>")
+_NEXT_TAG: Final = re.compile(r"<[a-z/]", re.IGNORECASE)
 
 
 def _read_trec(documents: Path, topics: Path, qrels: Path) -> RankingSet:
@@ -168,8 +169,14 @@ def _same_opening(parts: list[str]) -> bool:
 
 
 def _inside(body: str, tag: str) -> str:
-    found = re.search(rf"<{tag}>(.*?)(?:</{tag}>|(?=<[a-z/])|\Z)", body, re.DOTALL | re.IGNORECASE)
-    return " ".join(_unescaped(_TAG.sub(" ", found.group(1))).split()) if found else ""
+    """Return the text of a tag, without the tags in it; where topics leave it open, the next tag ends it."""
+    opening = re.search(f"<{tag}>", body, re.IGNORECASE)
+    if opening is None:
+        return ""
+    rest = body[opening.end() :]
+    end = re.search(f"</{tag}>", rest, re.IGNORECASE) or _NEXT_TAG.search(rest)
+    text = rest[: end.start()] if end else rest
+    return " ".join(_unescaped(_TAG.sub(" ", text)).split())
 
 
 def _unescaped(text: str) -> str:
