@@ -62,6 +62,28 @@ def test_questions_are_compared_without_their_answers_when_asked():
     assert [item.id for item in kept] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    "questions",
+    [
+        ["What is 7 + 4?", "What is 7 - 4?"],
+        ["What is C?", "What is C++?", "What is C#?"],
+        ["👍", "🎉", "???", "…"],
+        ["यह कि है?", "यह की है?"],  # they differ in a vowel sign, which is no letter
+    ],
+    ids=["signs", "languages", "no words", "vowel signs"],
+)
+def test_questions_that_differ_in_a_sign_are_different(questions):
+    rows = [row("answer", text, id=text) for text in questions]
+    kept, _ = kept_and_removed(build_filter(DuplicatesFilter(type="duplicates", of="question")), rows)
+    assert [item.id for item in kept] == questions
+
+
+def test_questions_that_differ_in_case_white_space_and_end_marks_are_one():
+    rows = [row("a", text, id=text) for text in ("What is C++?", "what  is\nc++", "What is C++ ?!", " WHAT is C++...")]
+    kept, _ = kept_and_removed(build_filter(DuplicatesFilter(type="duplicates", of="question")), rows)
+    assert [item.id for item in kept] == ["What is C++?"]
+
+
 def test_a_near_duplicate_goes_with_its_similarity_and_a_different_text_stays():
     pytest.importorskip("rensa")
     near = TEXT.replace("money", "time")

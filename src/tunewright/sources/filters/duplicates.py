@@ -1,9 +1,10 @@
 """Rows that say the same as an earlier row, or nearly.
 
-Exact: a digest of the messages and tools in one form (keys sorted). Near: MinHash (Broder 1997) over runs of words,
-by rensa, whose R-MinHash is some fifty times faster here than datasketch (`docs/log.md`). The signature is cut into
-bands, and rows that share a band are compared by their signatures (Leskovec et al., Mining of Massive Datasets, ch.
-3). Similar to a row that is itself similar to an earlier one counts too: a family of rows keeps its first.
+Exact: a digest of the messages and tools in one form (keys sorted), or of the question. Near: MinHash (Broder 1997)
+over runs of words, by rensa, whose R-MinHash is some fifty times faster here than datasketch (`docs/log.md`). The
+signature is cut into bands, and rows that share a band are compared by their signatures (Leskovec et al., Mining of
+Massive Datasets, ch. 3). Similar to a row that is itself similar to an earlier one counts too: a family of rows keeps
+its first.
 
 These classes hold one digest, or one signature, for each row: for a list of rows in memory. `stages/data/prune.py`
 does the same on disk, with the functions below.
@@ -42,8 +43,14 @@ Keys = NDArray[np.uint64]
 
 def digest(row: ChatRow, of: str) -> bytes:
     """Return 16 bytes that are the same for rows that say the same."""
-    told = " ".join(words(question(row))) if of == "question" else _told(row)
+    told = _asked(row) if of == "question" else _told(row)
     return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _asked(row: ChatRow) -> str:
+    """Return the question without case, white space and end marks, and with all else: C is not C++, 7 + 4 not 7 - 4."""
+    joined = " ".join(question(row).lower().split())
+    return joined.rstrip(" .?!") or joined
 
 
 def _told(row: ChatRow) -> str:

@@ -35,7 +35,7 @@ from tunewright.stages.data.engines import LOCAL, taken
 from tunewright.stages.data.passes import Pass, Removals, check_ids, find_exact, find_near
 from tunewright.stages.data.sieve import EXAMPLES, Segment, Sieve, place_of
 
-CODE_VERSION: Final = 2
+CODE_VERSION: Final = 3
 
 
 class Example(BaseModel):

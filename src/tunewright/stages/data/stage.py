@@ -29,7 +29,7 @@ from tunewright.stages.data.filtering import as_json, read_filtered
 from tunewright.stages.data.measure import MeasuredRow, measure, token_stats
 from tunewright.stages.data.split import held_out_groups
 
-CODE_VERSION = 5
+CODE_VERSION = 6
 FILTERS = "filters.json"
 OVERLONG = "longer than max_tokens"
 NUM_SAMPLES = 3
