@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 import re._parser as parser  # the width of a pattern is in no public module
 import time
+from typing import Any
 
 import pytest
 from tests.sources.filters.rows import row
@@ -15,6 +18,7 @@ from tunewright.sources.filters.build import build_check
 from tunewright.sources.filters.detectors import DETECTORS, MAX_WIDTH, entropy_bits
 from tunewright.sources.filters.protocol import Removed
 from tunewright.sources.filters.secrets import find_secrets
+from tunewright.sources.formats import to_row
 
 # In pieces, so that no scanner takes them for real ones.
 RANDOM = "q7Zx2Lw9" + "Kd4Rt8Vb" + "1Nc6Hy3M" + "p5Js0GfA" + "Tu2E"
@@ -89,6 +93,54 @@ def test_masking_leaves_the_rest_as_it_is_in_texts_and_in_arguments():
     assert before.messages[0]["content"].startswith("Write to anna")
 
 
+def preference(rejected: Any) -> ChatRow:
+    record = {"prompt": "Your key?", "chosen": "I can't share it.", "rejected": rejected}
+    return to_row(record, where="x:1", fallback_id="r", source="x")
+
+
+def test_a_secret_in_the_rejected_answer_is_found_too():
+    leaking = preference(f"It is {FOUND['aws-key']}.")
+    after = build_check(SecretsFilter(type="secrets"))(leaking)
+    assert after.meta == {"rejected": [{"role": "assistant", "content": "It is [aws-key]."}], "secrets": ["aws-key"]}
+    assert after.messages == leaking.messages
+    removed = build_check(SecretsFilter(type="secrets", action="remove"))(leaking)
+    assert removed == Removed(leaking, "aws-key", "AKIA…, 20 characters")
+    flagged = build_check(SecretsFilter(type="secrets", action="flag"))(leaking)
+    assert flagged.meta == leaking.meta | {"secrets": ["aws-key"]}
+
+
+@pytest.mark.parametrize(
+    "rejected",
+    ["KEY", ["KEY"], {"role": "assistant", "content": "KEY"}, [{"content": [{"type": "text", "text": "KEY"}, "KEY"]}],
+     [{"tool_calls": "KEY"}], [{"tool_calls": ["KEY", {"function": "KEY"}, {"function": {"name": "KEY"}}]}],
+     [{"tool_calls": [{"function": {"arguments": "KEY"}}]}], [{"from": "gpt", "value": "KEY"}]],
+    ids=str,
+)  # fmt: skip
+def test_a_rejected_answer_of_any_form_is_masked(rejected):
+    told = json.loads(json.dumps(rejected).replace("KEY", FOUND["aws-key"]))
+    leaking = row("No.", meta={"rejected": told, "other": 1})
+    after = build_check(SecretsFilter(type="secrets"))(leaking)
+    masked = json.loads(json.dumps(rejected).replace("KEY", "[aws-key]"))
+    assert after.meta == {"rejected": masked, "other": 1, "secrets": ["aws-key"]}
+
+
+def test_a_rejected_answer_without_secrets_leaves_the_row_the_same():
+    for value in ("No idea.", None, [], 1, [None, {"role": "assistant", "content": None}]):
+        clean = row("All is well.", meta={"rejected": value})
+        assert build_check(SecretsFilter(type="secrets"))(clean) is clean
+
+
+def test_an_argument_named_type_is_masked_and_the_type_of_a_part_is_not_touched():
+    call = {"type": "function", "function": {"name": "send", "arguments": {"type": FOUND["email"]}}}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": f"Mail {FOUND['email']}"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    after = build_check(SecretsFilter(type="secrets"))(ChatRow(id="r", messages=messages))
+    assert after.messages[0]["content"] == [{"type": "text", "text": "Mail [email]"}]
+    assert after.messages[1]["tool_calls"][0]["function"]["arguments"] == {"type": "[email]"}
+
+
 def test_flagging_changes_no_text_and_removing_never_shows_the_secret():
     leaking = row(f"Mail me: {FOUND['email']}")
     flagged = build_check(SecretsFilter(type="secrets", action="flag"))(leaking)
@@ -111,13 +163,29 @@ def test_every_pattern_has_a_bound_on_what_it_looks_at_so_its_time_is_linear(det
 @pytest.mark.parametrize(
     "text",
     ["a" * 300_000, "a@" * 150_000, "1 " * 150_000, "-----BEGIN PRIVATE KEY-----" * 8_000, "eyJ" + "a." * 100_000,
-     "password=" * 30_000, "+1 " * 100_000, "AB12 " * 60_000, "a." * 150_000 + "@", "sk-" * 100_000],
+     "password=" * 30_000, "+1 " * 100_000, "AB12 " * 60_000, "a." * 150_000 + "@", "sk-" * 100_000,
+     "a1@b.de " * 60_000],
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_texts_made_to_be_slow_are_not(text):
     started = time.perf_counter()
     list(find_secrets(text))
     assert time.perf_counter() - started < 15
+
+
+def test_of_overlapping_finds_that_of_the_earlier_detector_stays():
+    rng = random.Random(0)
+    for _ in range(200):
+        text = "".join(rng.choice([*FOUND.values(), "password=", " ", ";"]) for _ in range(12))
+        taken: list[tuple[int, int, str]] = []
+        for detector in DETECTORS:
+            group = "secret" if "secret" in detector.pattern.groupindex else 0
+            for match in detector.pattern.finditer(text):
+                begin, end = match.span(group)
+                free = all(end <= other[0] or begin >= other[1] for other in taken)
+                if free and detector.holds(match.group(group)):
+                    taken.append((begin, end, detector.kind))
+        assert [(found.begin, found.end, found.kind) for found in find_secrets(text)] == sorted(taken)
 
 
 def test_entropy_is_shannons():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.recipe.data_sections import SecretsFilter
 from tunewright.sources.filters.change import with_changed_texts
-from tunewright.sources.filters.detectors import DETECTORS
+from tunewright.sources.filters.detectors import DETECTORS, Detector
 from tunewright.sources.filters.protocol import Check, Removed
 
 _SHOWN: Final = 4
@@ -42,8 +43,9 @@ def secrets_check(section: SecretsFilter) -> Check:
         if section.action == "remove":
             kind, text = found[0]
             return Removed(row, kind, f"{text[:_SHOWN]}…, {len(text)} characters")
-        told = row.meta | {"secrets": sorted({kind for kind, _ in found})}
-        return (changed if section.action == "mask" else row).model_copy(update={"meta": told})
+        left = changed if section.action == "mask" else row
+        told = left.meta | {"secrets": sorted({kind for kind, _ in found})}
+        return left.model_copy(update={"meta": told})
 
     return check
 
@@ -60,13 +62,23 @@ def find_secrets(text: str, kinds: Collection[str] = ()) -> Iterator[Secret]:
         wanted = not kinds or detector.kind in kinds
         if not wanted or (detector.anchors and not any(anchor in text for anchor in detector.anchors)):
             continue
-        group = "secret" if "secret" in detector.pattern.groupindex else 0
-        for match in detector.pattern.finditer(text):
-            begin, end = match.span(group)
-            free = all(end <= other.begin or begin >= other.end for other in found)
-            if free and detector.holds(match.group(group)):
-                found.append(Secret(detector.kind, begin, end))
-    yield from sorted(found, key=lambda secret: secret.begin)
+        found = sorted([*found, *_more(text, detector, found)], key=_begin)
+    yield from found
+
+
+def _begin(secret: Secret) -> int:
+    return secret.begin
+
+
+def _more(text: str, detector: Detector, found: Sequence[Secret]) -> Iterator[Secret]:
+    """Yield what one detector finds beside those found, which are in order: looking at two neighbours is enough."""
+    group = "secret" if "secret" in detector.pattern.groupindex else 0
+    for match in detector.pattern.finditer(text):
+        begin, end = match.span(group)
+        place = bisect_left(found, begin, key=_begin)
+        free = (not place or found[place - 1].end <= begin) and (place == len(found) or end <= found[place].begin)
+        if free and detector.holds(match.group(group)):
+            yield Secret(detector.kind, begin, end)
 
 
 def masked(text: str, secrets: list[Secret]) -> str:
