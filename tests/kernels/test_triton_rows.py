@@ -219,6 +219,8 @@ def test_a_row_without_any_word_and_a_row_with_a_nan_are_nan_and_the_others_are_
     broken = torch.tensor([False, True, False, True, False])
     for column in (stats.nll, stats.entropy, stats.collision):
         assert torch.equal(column.isnan(), broken)
+    assert stats.max[1] == -math.inf  # a part of a vocabulary says so that it has no word; others have some
+    assert stats.max[3].isnan()
     grad = row_grad_(logits, labels, stats.max, row_coefficients(stats, 70, loss_scale_N=torch.ones(5)))
     assert torch.equal(grad.isnan().all(1), broken) and torch.equal(grad.isnan().any(1), broken)
 

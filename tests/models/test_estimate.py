@@ -45,6 +45,11 @@ def test_parameters_by_the_config_are_those_of_the_model(config):
     assert shape_of({**config, "num_hidden_layers": 2}).parameters == pytest.approx(counted, rel=2e-3)
 
 
+@pytest.mark.parametrize(("family", "gated"), [("phi", False), ("phi3", True), ("falcon", False), ("falcon_h1", True)])
+def test_a_family_of_another_name_is_not_taken_for_the_older_one(family, gated):
+    assert shape_of({**LLAMA3, "num_hidden_layers": 2, "model_type": family}).gated == gated
+
+
 def test_a_model_on_disk_is_counted_by_the_headers_of_its_files(toy_model):
     import torch
     from safetensors.torch import load_file

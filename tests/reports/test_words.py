@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,10 @@ def test_an_interval_below_zero_has_real_minus_signs():
         (-0.5, "−0.5"),
         (-3e-5, "−3e-5"),
         (-2000, "−2,000"),
+        (999.4, "999"),
+        (999.7, "1,000"),
+        (1e300, "∞"),
+        (-sys.float_info.max, "−∞"),
     ],
 )
 def test_a_number_of_any_size_is_short(value, text):

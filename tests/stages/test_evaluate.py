@@ -459,6 +459,7 @@ def test_a_text_longer_than_the_context_is_scored_in_windows_each_token_once(toy
     assert said["num_tokens"] == len(ids) - start
     assert said["num_bytes"] == 4500
     assert scores.summary[0].value == pytest.approx(scored.scores["perplexity"])
+    assert (scores.summary[0].low, scores.summary[0].high) == (-1e300, 1e300)  # one text says nothing of others
 
 
 def judged_by(model):

@@ -63,6 +63,21 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_checkpoint(t
     assert trained.steps <= 2 or all(torch.isfinite(weight).all() for weight in kept.values())
 
 
+def test_dev_rows_beside_a_loss_that_is_no_number_do_not_hide_why_training_stopped(toy_model, tmp_path):
+    run = RunContext(quiet=True)
+    renderer = Renderer.from_folder(toy_model)
+    made = []
+    for row in chat_rows():
+        trained = sum(renderer.conversation(row["messages"], None).trained)
+        made.append({**row, "meta": {"token_weights": [1e38] * trained}})
+    write_jsonl(tmp_path / "weights.jsonl", made)
+    dev = Dev(suite="exact-match", limit=4, every=1, max_new_tokens=4)
+    chosen = section(toy_model, weighting={"type": "external"}, steps=12, dev=dev, log_every=4)
+    trained = sft(Rows(path=tmp_path / "weights.jsonl"), chosen, tmp_path / "out", run)
+    assert named(run)["loss_is_finite"].status is Status.FAILED
+    assert trained.stopped and None in [point["loss"] for point in trained.dev()]
+
+
 def test_weights_that_train_next_to_nothing_fail(toy_model, rows, tmp_path):
     run = RunContext(quiet=True)
     nothing = {"type": "linear", "scale": 1e-30}  # the gradients are 0 in float32

@@ -203,8 +203,9 @@ def _stats_kernel(
         if SHIFT:
             q = q + start * d + tl.sum(tl.where(inside, u, 0.0), axis=0)
         m = new_m
-    s = tl.where(m == float("-inf"), float("nan"), s)  # every word masked: there is no distribution
     m = tl.where(s != s, s, m)
+    # Every word masked: there is no distribution here. In a part of a vocabulary m says so, and others have words.
+    s = tl.where(m == float("-inf"), float("nan"), s)
     label = tl.load(labels + row)
     x = tl.load(logits + label, mask=(label >= 0) & (label < vocab), other=0.0).to(tl.float32)
     z, _ = _transformed(x, inner, outer, PLAIN, SOFTCAP)

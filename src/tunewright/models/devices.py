@@ -92,10 +92,19 @@ def this_device() -> Device:
     return Device(name=name, kind="cuda", memory_bytes=memory, usd_per_hour=price)
 
 
-@cache
 def _nvidia() -> tuple[str, int] | None:
-    """Name and free bytes of the first GPU, by its driver."""
+    """Name and free bytes of the GPU that torch takes, by torch where it has begun with it, else by the driver.
+
+    What torch holds in reserve counts as free: an evaluation before leaves it to the training.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        free, _ = torch.cuda.mem_get_info()
+        reserve = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return str(torch.cuda.get_device_name()), int(free + reserve)
     command = ["nvidia-smi", "--query-gpu=name,memory.free", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    command += [f"--id={visible}"] if visible else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
         name, _, free = done.stdout.splitlines()[0].rpartition(",")

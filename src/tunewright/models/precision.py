@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from functools import cache
+from glob import glob
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +24,31 @@ def resolve_precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Precisi
     return wanted
 
 
-@cache
 def has_cuda() -> bool:
-    """True where NVIDIA's driver runs."""
-    return Path("/proc/driver/nvidia/version").is_file()
+    """True where torch would find a GPU: there is one, it is not hidden from us, and torch was built for CUDA.
+
+    The driver alone says nothing: containers that were given no GPU see it too. Under WSL2 the device is Windows' own.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    return not hidden and bool(glob("/dev/nvidia[0-9]*") or glob("/dev/dxg")) and _torch_has_cuda()
+
+
+@cache
+def _torch_has_cuda() -> bool:
+    """True if the installed torch was built for CUDA, by the file that says so: importing it takes a second."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        told = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return built_for_cuda(told)
+
+
+def built_for_cuda(version_file: str) -> bool:
+    """True if torch's `version.py` names a version of CUDA."""
+    return re.search(r"^cuda\b[^=\n]*=\s*None\s*$", version_file, re.MULTILINE) is None
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tunewright.artifacts.scores import ScoreRow
@@ -30,29 +31,44 @@ def embed(value: Any) -> str:
     return text.translate(_UNSAFE_IN_SCRIPT)
 
 
-def failure_class(row: ScoreRow, metric: str) -> str:
+@dataclass(frozen=True)
+class Deciding:
+    """The metric that decides what became of a row; of a rate 1 is full marks, of others there is none."""
+
+    name: str
+    is_rate: bool = True
+    higher_is_better: bool = True
+
+    def full(self, row: ScoreRow) -> bool:
+        """True if a row has full marks."""
+        return self.is_rate and row.scores.get(self.name, 0.0) >= 1
+
+
+def failure_class(row: ScoreRow, metric: Deciding) -> str:
     """Return the class of a failure; `right` for a row with full marks, `not scored` for one with an error.
 
     Older score files have the class at the head of the reason.
     """
     if row.error is not None:
         return "not scored"
-    if row.scores.get(metric, 0.0) >= 1:
+    if metric.full(row):
         return "right"
+    if not metric.is_rate:
+        return row.failure or "scored"
     return row.failure or row.reason.partition(":")[0].strip() or "wrong"
 
 
-def outcome(baseline: ScoreRow, candidate: ScoreRow, metric: str) -> str | None:
+def outcome(baseline: ScoreRow, candidate: ScoreRow, metric: Deciding) -> str | None:
     """Return gained, lost, right (both full marks) or wrong (neither better); None outside the denominator."""
-    if metric not in baseline.scores or metric not in candidate.scores:
+    if metric.name not in baseline.scores or metric.name not in candidate.scores:
         return None
-    before, after = baseline.scores[metric], candidate.scores[metric]
+    before, after = baseline.scores[metric.name], candidate.scores[metric.name]
     if after != before:
-        return "gained" if after > before else "lost"
-    return "right" if after >= 1 else "wrong"
+        return "gained" if (after > before) == metric.higher_is_better else "lost"
+    return "right" if metric.full(candidate) else "wrong"
 
 
-def side_by_side(columns: Sequence[Iterable[ScoreRow]], metric: str, compared: bool) -> list[dict[str, Any]]:
+def side_by_side(columns: Sequence[Iterable[ScoreRow]], metric: Deciding, compared: bool) -> list[dict[str, Any]]:
     """Return one object a row that all `columns` answered.
 
     Args:
@@ -65,7 +81,7 @@ def side_by_side(columns: Sequence[Iterable[ScoreRow]], metric: str, compared: b
     return [_row([table[row_id] for table in tables], metric, compared) for row_id in shared]
 
 
-def _row(answers: Sequence[ScoreRow], metric: str, compared: bool) -> dict[str, Any]:
+def _row(answers: Sequence[ScoreRow], metric: Deciding, compared: bool) -> dict[str, Any]:
     last = answers[-1]
     return {
         "id": last.id,
@@ -78,7 +94,7 @@ def _row(answers: Sequence[ScoreRow], metric: str, compared: bool) -> dict[str, 
     }
 
 
-def _answer(row: ScoreRow, metric: str) -> dict[str, Any]:
+def _answer(row: ScoreRow, metric: Deciding) -> dict[str, Any]:
     return {
         "text": row.answer,
         "reason": row.error or row.reason,

@@ -125,7 +125,7 @@
 
   const browser = data.browser;
   if (!browser) return;
-  const { rows, columns, labels, compared, metric } = browser;
+  const { rows, columns, labels, rates, compared, metric } = browser;
   const NAMES = compared
     ? { all: "all", gained: "gained", lost: "lost", right: "both right", wrong: "both wrong" }
     : { all: "all", right: "right", wrong: "wrong" };
@@ -195,11 +195,13 @@
     else made.append(...pieces.map(([kind, part]) => (kind === "same" ? visible(part) : element(kind, "", visible(part)))));
     return made;
   };
-  const share = (value) => `${Number((100 * value).toFixed(1))}%`;
+  const said = (name, value) => rates.includes(name) ? `${Number((100 * value).toFixed(1))}%` : String(Number(value.toPrecision(4)));
   const answerView = (row, answer, index) => {
-    const full = answer.scores[metric] >= 1;
-    const score = answer.scores[metric] === undefined ? "not counted" : full ? "✓ right" : `✕ ${share(answer.scores[metric])}`;
-    const scores = Object.entries(answer.scores).map(([name, value]) => `${labels[name] ?? name} ${share(value)}`).join(" · ");
+    const rate = rates.includes(metric);
+    const full = rate && answer.scores[metric] >= 1;
+    const value = answer.scores[metric];
+    const score = value === undefined ? "not counted" : full ? "✓ right" : `${rate ? "✕ " : ""}${said(metric, value)}`;
+    const scores = Object.entries(answer.scores).map(([name, value]) => `${labels[name] ?? name} ${said(name, value)}`).join(" · ");
     const cut = answer.cut ? " · cut at the longest answer allowed" : "";
     return element("div", "",
       element("h3", "", element("span", "", columns[index].label), element("span", full ? "full" : "part", score)),

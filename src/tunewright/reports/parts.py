@@ -144,8 +144,9 @@ def _metric_chart(story: Story, metric: str, ids: list[str]) -> dict[str, Any]:
 
 def _scale_of(summaries: Iterable[MetricSummary]) -> tuple[charts.Scale, str, words.Unit]:
     """Return the scale of a metric, its axis and its unit: 0 to 100% for rates, else round numbers."""
-    ends = [end for summary in summaries for end in (summary.low, summary.high)]
-    unit = words.Unit.of(ends)
+    found = list(summaries)
+    ends = [end for summary in found for end in (summary.low, summary.high)]
+    unit = words.Unit(words.Unit.of(ends).is_rate and all(summary.higher_is_better for summary in found))
     if unit.is_rate:
         at = [0.0, 0.25, 0.5, 0.75, 1.0]
         return charts.RATES, charts.axis(charts.RATES, at, [words.percent(x) for x in at]), unit
@@ -279,12 +280,16 @@ def _answers(story: Story) -> dict[str, Any] | str:
         return "no `evaluate` stage of this run is done"
     ids, compared = _columns(story), story.comparison is not None
     metric = story.main_metric
-    every = answers.side_by_side([story.scores[stage_id].rows() for stage_id in ids], metric, compared)
+    summary = {one.metric: one for one in story.scores[ids[-1]].summary}
+    rates = [name for name, one in summary.items() if words.Unit.of((one.low, one.high)).is_rate]
+    rates = [name for name in rates if summary[name].higher_is_better]
+    decides = answers.Deciding(metric, metric in rates, metric not in summary or summary[metric].higher_is_better)
+    every = answers.side_by_side([story.scores[stage_id].rows() for stage_id in ids], decides, compared)
     if not every:
         return "the `evaluate` stages of this run answered different rows"
     rows, clip = answers.fit(every)
     columns = [{"label": story.label(stage_id), "role": _role(story, stage_id)} for stage_id in ids]
-    labels = {summary.metric: words.metric_label(summary.metric) for summary in story.scores[ids[-1]].summary}
+    labels = {name: words.metric_label(name) for name in summary}
     return {
         "total": len(every),
         "shown": len(rows),
@@ -292,7 +297,14 @@ def _answers(story: Story) -> dict[str, Any] | str:
         "metric": metric,
         "compared": compared,
         "files": [f"{story.run.stage_folder(stage_id).name}/scores.jsonl" for stage_id in ids],
-        "data": {"rows": rows, "columns": columns, "labels": labels, "compared": compared, "metric": metric},
+        "data": {
+            "rows": rows,
+            "columns": columns,
+            "labels": labels,
+            "rates": rates,
+            "compared": compared,
+            "metric": metric,
+        },
     }
 
 

@@ -15,6 +15,7 @@ from tunewright.errors import printable as printable  # for the modules that pri
 from tunewright.progress import clock
 
 MINUS = "−"
+NO_END = 1e300  # records hold it for the end of an interval that has none: JSON has no infinity
 SMALLEST_P = 1e-12  # below this a p-value says no more than "certain, if the assumptions hold"
 
 SKILLS = {
@@ -122,10 +123,12 @@ def plural(number: int, noun: str, many: str | None = None) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Return a plain number of no fixed size: `0.312`, `12.4`, `1,040`, `2.5e-4`."""
+    """Return a plain number of no fixed size: `0.312`, `12.4`, `1,040`, `2.5e-4`; what stands for no end is `∞`."""
     if value == 0:
         return "0"
-    if abs(value) >= 1000:
+    if abs(value) >= NO_END:
+        return "∞" if value > 0 else f"{MINUS}∞"
+    if abs(value) >= 999.5:
         return count(value).replace("-", MINUS)
     if abs(value) < 0.001:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")

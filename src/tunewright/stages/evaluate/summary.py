@@ -66,6 +66,8 @@ def _aggregate_interval(name: str, rows: Sequence[ScoreRow], suite: Suite, seed:
     """Return the percentile bootstrap over clusters of a metric that is no mean over rows."""
     assert suite.aggregate is not None
     index, num_groups = group_index([row.group for row in rows])
+    if num_groups == 1:
+        return -MOST, MOST  # as for a mean: it says nothing of others
     members: list[list[ScoreRow]] = [[] for _ in range(num_groups)]
     for row, group in zip(rows, index, strict=True):
         members[group].append(row)

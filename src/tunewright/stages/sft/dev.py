@@ -21,6 +21,7 @@ from tunewright.chat.render import Renderer
 from tunewright.errors import UserError
 from tunewright.kernels.packed_attention import ATTENTION
 from tunewright.recipe.sections import Dev
+from tunewright.stages.sft.progress import finite
 from tunewright.stats.intervals import metric_interval
 from tunewright.suites.protocol import Suite, cluster_of, find_suite
 
@@ -91,7 +92,7 @@ class DevWatch(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             low, high = metric_interval(values, [cluster_of(row, self.suite.cluster) for _, row in counted])
             line |= {"low": low, "high": high}
         with JsonlAppender(self.folder / NAME) as log:
-            log.append([line])
+            log.append([{key: finite(value) for key, value in line.items()}])
         told = zip(self.rows, answers, scored, strict=True)
         write_jsonl(
             self.folder / ANSWERS,

@@ -86,7 +86,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         row["tokens"] = int(row["tokens"])
         row["tokens_per_second"] = (row["tokens"] - self.tokens) / (now - self.last)
         row["seconds"] = self.seconds + now - self.began
-        row = {key: _finite(value) for key, value in row.items()}
+        row = {key: finite(value) for key, value in row.items()}
         self.tokens, self.last = row["tokens"], now
         self.log.append([row])
         self._write_events(row)
@@ -137,6 +137,6 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             )  # fmt: skip
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

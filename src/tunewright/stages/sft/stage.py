@@ -111,7 +111,7 @@ def verdicts_on(trained: Trained, section: SftSection) -> list[Verdict]:
     scores = [point["score"] for point in points if point["score"] is not None]
     warn = section.dev.on_fail == "warn"
     learning = loss_is_learning((first, last), scores, points[-1]["rows"], points[-1]["metric"], warn=warn)
-    return [*verdicts, learning, train_dev_gap(last, [point["loss"] for point in points])]
+    return [*verdicts, learning, train_dev_gap(last, [point["loss"] for point in points if point["loss"] is not None])]
 
 
 def plan_training(rows: Rows, section: SftSection, renderer: Renderer) -> Plan:
