@@ -291,3 +291,12 @@ def test_systems_that_were_not_asked_alike_are_told_in_red(run, stage, changes, 
 
 def test_requests_that_say_all_that_the_rows_say_are_asked_alike(run):
     assert "not asked alike" not in Page(page_of(with_inference(run, "after", prompt_parity="150 of 150 say …"))).said
+
+
+def test_a_comparison_of_before_the_slices_does_not_say_that_no_row_moved(run):
+    path = run.path / run.stage_folder("compare").name / "record.json"
+    record = json.loads(path.read_text())
+    del record["result"]["changes"]
+    path.write_text(json.dumps(record))
+    said = Page(page_of(run)).said
+    assert "an older version compared them" in said and "no row moved" not in said

@@ -31,6 +31,8 @@ def changed(story: Story) -> dict[str, Any] | str:
     if comparison is None:
         return "nothing was compared"
     if not comparison.changes:
+        if any(test.gained + test.lost for test in comparison.tests if test.metric == comparison.main_metric):
+            return "an older version compared them, which did not look at what the rows have in common"
         return f"no row moved in {words.metric_label(comparison.main_metric)}"
     most = max(max(change.gained, change.lost) for change in comparison.changes)
     blocks = [_block(by, comparison.changes, most) for by in SLICES]
