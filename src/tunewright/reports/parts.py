@@ -6,7 +6,7 @@ in the order of the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,11 +142,17 @@ def _metric_chart(story: Story, metric: str, ids: list[str]) -> dict[str, Any]:
     }
 
 
+def _unit_of(summaries: Sequence[MetricSummary]) -> words.Unit:
+    """Return how a metric is said: what leaves [0, 1] somewhere, or is better when lower, is no rate."""
+    ends = [end for summary in summaries for end in (summary.low, summary.high)]
+    return words.Unit(words.Unit.of(ends).is_rate and all(summary.higher_is_better for summary in summaries))
+
+
 def _scale_of(summaries: Iterable[MetricSummary]) -> tuple[charts.Scale, str, words.Unit]:
     """Return the scale of a metric, its axis and its unit: 0 to 100% for rates, else round numbers."""
     found = list(summaries)
     ends = [end for summary in found for end in (summary.low, summary.high)]
-    unit = words.Unit(words.Unit.of(ends).is_rate and all(summary.higher_is_better for summary in found))
+    unit = _unit_of(found)
     if unit.is_rate:
         at = [0.0, 0.25, 0.5, 0.75, 1.0]
         return charts.RATES, charts.axis(charts.RATES, at, [words.percent(x) for x in at]), unit
@@ -281,8 +287,7 @@ def _answers(story: Story) -> dict[str, Any] | str:
     ids, compared = _columns(story), story.comparison is not None
     metric = story.main_metric
     summary = {one.metric: one for one in story.scores[ids[-1]].summary}
-    rates = [name for name, one in summary.items() if words.Unit.of((one.low, one.high)).is_rate]
-    rates = [name for name in rates if summary[name].higher_is_better]
+    rates = [name for name, one in summary.items() if _unit_of([one]).is_rate]
     decides = answers.Deciding(metric, metric in rates, metric not in summary or summary[metric].higher_is_better)
     every = answers.side_by_side([story.scores[stage_id].rows() for stage_id in ids], decides, compared)
     if not every:
