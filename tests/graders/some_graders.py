@@ -7,6 +7,7 @@ from tunewright.graders.number import find_number
 from tunewright.graders.protocol import Grade
 
 CHANCE = random.Random(7)
+at_once = most_at_once = 0
 
 
 def _right(answer, row):
@@ -26,7 +27,11 @@ def graded(answer, row):
 
 
 async def slow(answer, row):
+    global at_once, most_at_once
+    at_once += 1
+    most_at_once = max(most_at_once, at_once)
     await asyncio.sleep(0.02)
+    at_once -= 1
     return _right(answer, row)
 
 

@@ -47,7 +47,7 @@ def test_compiled_rows_are_the_eager_rows(dtype, transform, everything):
     a = row_coefficients(expected, VOCAB, loss_scale_N=torch.rand(N), label_smoothing=smoothing, **scales)
     got = compiled.row_grad_(logits.clone(), labels, expected.max, a, transform)
     wanted = rows.row_grad_(logits.clone(), labels, expected.max, a, transform)
-    step = 2**-8 if dtype == torch.bfloat16 else 1e-5
+    step = 2**-7 if dtype == torch.bfloat16 else 1e-5  # one place of bfloat16: sums may be rounded to its neighbour
     torch.testing.assert_close(got, wanted, rtol=step, atol=1e-6)
     assert compiled.name == "compile"
 

@@ -125,10 +125,10 @@ def test_on_every_reference_of_bfcl_it_says_what_the_library_says():
     ],
 )
 def test_a_schema_in_circles_or_out_of_form_takes_no_time_and_raises_nothing(schema):
-    begin = time.perf_counter()
+    begin = time.process_time()
     for value in ([[[[1]]]], {"a": 1}, 3):
         schema_error(value, schema)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_a_value_nested_without_end_does_not_fit():

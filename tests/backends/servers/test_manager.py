@@ -22,6 +22,8 @@ from tunewright.backends.servers.running import find_server, is_up, servers, sto
 from tunewright.backends.servers.state import State, read_state, runtime_folder, write_state
 from tunewright.errors import EnvironmentProblem, UserError
 
+SOON = 60  # seconds on a machine that does much else; what is waited for comes in a tenth of one
+
 
 def small(*options, program=SMALL):
     def command(launch):
@@ -72,8 +74,8 @@ def is_open(port):
 
 
 def assert_nothing_left(state, runtime):
-    assert wait_until(lambda: not marked(state.mark), 5), marked(state.mark)
-    assert wait_until(lambda: not any(is_alive((pid, start)) for pid, start in state.keepers), 5)
+    assert wait_until(lambda: not marked(state.mark), SOON), marked(state.mark)
+    assert wait_until(lambda: not any(is_alive((pid, start)) for pid, start in state.keepers), SOON)
     assert not is_open(state.port)
     assert files(runtime) == []
     assert servers() == []
@@ -86,14 +88,14 @@ def test_a_server_completes_prompts_and_ends_with_all_its_workers(runtime):
     with start_server("some/model", small("--workers", "3")) as server:
         up = find_server("model")
         assert is_up(up) and up.url == server.url and is_open(up.port)
-        assert wait_until(lambda: len(marked(up.mark)) == 7, 5)  # the server, three workers, a child of each
+        assert wait_until(lambda: len(marked(up.mark)) == 7, SOON)  # the server, three workers, a child of each
         server.raise_if_dead()
     assert_nothing_left(up, runtime)
 
 
 def test_workers_that_ignore_sigterm_are_ended_too(runtime):
     with start_server("model", small("--workers", "2", "--stubborn"), grace_seconds=1) as server:
-        assert wait_until(lambda: len(marked(server.state.mark)) == 5, 5)
+        assert wait_until(lambda: len(marked(server.state.mark)) == 5, SOON)
         time.sleep(0.3)  # until all of them ignore it
         up = find_server("model")
     assert_nothing_left(up, runtime)
@@ -102,9 +104,9 @@ def test_workers_that_ignore_sigterm_are_ended_too(runtime):
 def test_orphans_of_a_server_that_was_killed_are_ended(runtime):
     with start_server("model", small("--workers", "2")) as server:
         up = find_server("model")
-        assert wait_until(lambda: len(marked(up.mark)) == 5, 5)
+        assert wait_until(lambda: len(marked(up.mark)) == 5, SOON)
         os.kill(up.server[0], signal.SIGKILL)
-        assert wait_until(lambda: not marked(up.mark), 5)
+        assert wait_until(lambda: not marked(up.mark), SOON)
         with pytest.raises(EnvironmentProblem, match=r"by signal SIGKILL.*\nlistening on"):
             server.raise_if_dead()
     assert_nothing_left(up, runtime)
@@ -114,9 +116,9 @@ def test_orphans_of_a_server_that_was_killed_are_ended(runtime):
 def test_a_keeper_that_is_killed_takes_the_server_with_it(runtime, which):
     with start_server("model", small("--workers", "2")):
         up = find_server("model")
-        assert wait_until(lambda: len(marked(up.mark)) == 5, 5)
+        assert wait_until(lambda: len(marked(up.mark)) == 5, SOON)
         os.kill(up.keepers[which][0], signal.SIGKILL)
-        assert wait_until(lambda: not marked(up.mark), 10)
+        assert wait_until(lambda: not marked(up.mark), SOON)
     assert_nothing_left(up, runtime)
 
 
@@ -124,14 +126,14 @@ def test_when_both_keepers_are_killed_at_once_the_next_command_ends_the_rest(run
     server = start_server("model", small("--workers", "2"))
     server.keep()
     up = find_server("model")
-    assert wait_until(lambda: len(marked(up.mark)) == 5, 5)
+    assert wait_until(lambda: len(marked(up.mark)) == 5, SOON)
     for pid, _ in reversed(up.keepers):
         os.kill(pid, signal.SIGSTOP)
     for pid, _ in up.keepers:
         os.kill(pid, signal.SIGKILL)
     server.keeper.returncode = None
     server.keeper.wait()
-    assert wait_until(lambda: find_server("model").phase == "died", 5)
+    assert wait_until(lambda: find_server("model").phase == "died", SOON)
     stop_server(find_server("model"))
     assert_nothing_left(up, runtime)
 
@@ -139,9 +141,9 @@ def test_when_both_keepers_are_killed_at_once_the_next_command_ends_the_rest(run
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_server_ends_with_the_process_that_owns_it_however_that_ends(runtime, how):
     owner = owner_process("time.sleep(100)")
-    assert wait_until(lambda: any(map(is_up, servers())), 20)
+    assert wait_until(lambda: any(map(is_up, servers())), SOON)
     up = find_server("model")
-    assert len(marked(up.mark)) >= 3
+    assert wait_until(lambda: len(marked(up.mark)) == 3, SOON)  # a worker's child comes after "listening"
     owner.send_signal(how)
     owner.wait()
     assert_nothing_left_soon(up, runtime)
@@ -149,7 +151,7 @@ def test_a_server_ends_with_the_process_that_owns_it_however_that_ends(runtime, 
 
 def test_an_owner_that_is_killed_while_it_still_waits_leaves_nothing(runtime):
     owner = owner_process("", "--fault", "hang")
-    assert wait_until(lambda: any(state.server[0] and marked(state.mark) for state in servers()), 20)
+    assert wait_until(lambda: any(state.server[0] and marked(state.mark) for state in servers()), SOON)
     state = servers()[0]
     owner.kill()
     owner.wait()
@@ -185,7 +187,7 @@ def owner_process(then, *options):
 
 
 def assert_nothing_left_soon(state, runtime):
-    assert wait_until(lambda: not marked(state.mark) and not files(runtime), 15), (marked(state.mark), files(runtime))
+    assert wait_until(lambda: not marked(state.mark) and not files(runtime), SOON), (marked(state.mark), files(runtime))
     assert_nothing_left(state, runtime)
 
 
@@ -196,7 +198,7 @@ def test_a_server_that_dies_at_its_start_fails_fast_with_the_end_of_its_log(runt
     began = time.monotonic()
     with pytest.raises(EnvironmentProblem, match=r"exit code 1.*\n.*no such quantisation: q9"):
         start_server("model", small("--say-at-start", "no such quantisation: q9"))
-    assert time.monotonic() - began < 5 and servers() == [] and files(runtime) == []
+    assert time.monotonic() - began < SOON and servers() == [] and files(runtime) == []
 
 
 def test_a_program_that_is_not_there_is_named(runtime):
@@ -249,7 +251,7 @@ def test_two_servers_cannot_have_one_name(runtime):
 
 def test_a_kept_server_that_died_is_told_with_its_log_until_it_is_stopped_or_started_again(runtime):
     start_server("model", small("--die-after", "1")).keep()
-    assert wait_until(lambda: find_server("model").phase == "died", 10)
+    assert wait_until(lambda: find_server("model").phase == "died", SOON)
     told = find_server("model")
     assert "exit code 1" in told.note and "out of memory" in told.log.read_text()
     with start_server("model", small()):
@@ -295,7 +297,7 @@ def test_a_process_is_known_by_its_start_time_too():
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     key = find_process(child.pid).key
     assert child.pid in {process.pid for process in descendants([os.getpid()])} | {child.pid}
-    assert wait_until(lambda: find_process(child.pid).is_zombie, 5)
+    assert wait_until(lambda: find_process(child.pid).is_zombie, SOON)
     assert not is_alive(key)  # ended, and not yet asked for its status
     child.wait()
 

@@ -77,9 +77,9 @@ def test_a_region_left_open_is_malformed(text):
     [OPEN, OPEN + CLOSE, OPEN + '{"', OPEN + '"' + CLOSE, OPEN + "[" * 900, OPEN + " " * 500, OPEN + '{"a":"\\'],
 )
 def test_huge_hostile_answers_take_little_time(piece):
-    start = time.perf_counter()
+    start = time.process_time()
     parse(piece * (1_000_000 // len(piece)))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 pieces = st.sampled_from(

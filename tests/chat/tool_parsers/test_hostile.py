@@ -46,6 +46,6 @@ REPEATED = [
 def test_a_long_hostile_text_takes_little_time(format):
     for start in ("", "[f(), "):
         for piece in REPEATED:
-            begin = time.perf_counter()
+            begin = time.process_time()
             parse_answer(start + piece * (60_000 // len(piece)), format, TOOLS)
-            assert time.perf_counter() - begin < 4, piece[:40]
+            assert time.process_time() - begin < 4, piece[:40]

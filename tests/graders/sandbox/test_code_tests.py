@@ -128,10 +128,10 @@ def test_the_code_of_an_answer_is_its_last_block_that_defines_what_is_asked_for(
 
 
 def test_reading_code_out_of_an_answer_takes_linear_time():
-    began = time.monotonic()
+    began = time.process_time()
     for answer in ("```" * 60_000, "```python\n" * 20_000, "`" * 200_000, "\n" * 200_000):
         code_of(answer, "def f")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -137,11 +137,11 @@ def test_json_that_could_do_harm_is_no_value(text):
 
 
 def test_long_json_is_read_in_little_time():
-    began = time.monotonic()
+    began = time.process_time()
     fraction = b"1" * 300 + b"." + b"7" * 400_000 + b","
     for text in (b"1," * 200_000, b"[]," * 140_000, b'{"a":1},' * 40_000, fraction):
         parse(b"[" + text[:-1] + b"]")
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_json_that_is_sound_is_a_value():

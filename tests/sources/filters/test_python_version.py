@@ -79,7 +79,7 @@ def test_a_fence_inside_a_longer_fence_is_text():
 
 
 def test_code_made_to_hang_or_crash_the_parser_is_judged_at_once():
-    started = time.perf_counter()
+    started = time.process_time()
     for source in (
         "(" * 50_000,
         "[" * 3_000 + "]" * 3_000,
@@ -89,4 +89,4 @@ def test_code_made_to_hang_or_crash_the_parser_is_judged_at_once():
         "print " * 20_000,
     ):
         assert python_version(source) in ("2", "3", "broken")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20

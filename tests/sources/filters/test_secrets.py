@@ -168,9 +168,9 @@ def test_every_pattern_has_a_bound_on_what_it_looks_at_so_its_time_is_linear(det
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_texts_made_to_be_slow_are_not(text):
-    started = time.perf_counter()
+    started = time.process_time()
     list(find_secrets(text))
-    assert time.perf_counter() - started < 15
+    assert time.process_time() - started < 15
 
 
 def test_of_overlapping_finds_that_of_the_earlier_detector_stays():
