@@ -132,6 +132,50 @@ def test_rows_that_a_filter_left_are_known_by_the_ids_it_wrote(tmp_path, capsys)
     assert (len(found["only_before"]), found["only_after"], len(found["changed"]), found["same"]) == (1, [], 1, 1)
 
 
+@pytest.mark.parametrize("action", ["split", "rank"])
+@pytest.mark.parametrize("side", ["train", "test"])
+def test_a_side_is_never_written_over_the_rows_it_is_made_of(tmp_path, capsys, action, side):
+    path = write(tmp_path / f"{side}.jsonl", *[LONG] * 5)
+    before = path.read_bytes()
+    assert main(["data", action, str(path), "--output", str(tmp_path)]) == 2
+    assert f"{side}.jsonl: the output is one of the inputs" in capsys.readouterr().err
+    assert (path.read_bytes(), [*tmp_path.iterdir()]) == (before, [path])
+
+
+@pytest.mark.parametrize("action", ["split", "rank"])
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(tmp_path, capsys, action):
+    path = write(tmp_path / "a.jsonl", *[LONG] * 5, group="g")
+    if action == "rank":
+        pair = {"query": "what is it called", "query_id": 1, "passages": {"passage_text": ["x"], "is_selected": [1]}}
+        path.write_text(json.dumps(pair) + "\n")
+    assert main(["data", action, str(path), "--output", str(tmp_path / "out")]) == 2
+    assert "all rows would be held out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_two_files_of_one_name_keep_ids_of_their_own(tmp_path, capsys):
+    files = [tmp_path / folder / "rows.jsonl" for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        lines = [{"prompt": f"In {file.parent.name}, question {n}?", "completion": LONG} for n in range(4)]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    main(["data", "split", *map(str, files), "--output", str(tmp_path / "out")])
+    capsys.readouterr()
+    told(capsys, "sample", *files, "--limit", 8, "--output", tmp_path / "drawn.jsonl")
+    sides = [name for side in ("train", "test") for name in ids(tmp_path / "out" / f"{side}.jsonl")]
+    assert sorted(sides) == sorted(set(ids(tmp_path / "drawn.jsonl")))
+    assert len(set(sides)) == 8
+
+
+def test_a_printed_sample_is_the_rows_themselves(tmp_path, capsys):
+    path = write(tmp_path / "a.jsonl", "from the right: \u200f and back \x1b[0m")
+    told(capsys, "sample", path, "--output", tmp_path / "out.jsonl")
+    assert main(["data", "sample", str(path)]) == 0
+    [row] = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert json.loads(capsys.readouterr().out) == row
+    assert told(capsys, "sample", path) == {"rows": [row]}
+
+
 def test_a_sample_is_even_repeatable_and_in_order(tmp_path, capsys):
     path = write(tmp_path / "a.jsonl", *[LONG] * 200)
     counts = [0] * 200
@@ -194,6 +238,9 @@ def test_rank_writes_rows_of_both_sides_and_no_query_on_both(tmp_path, capsys):
     [
         (["prune", "{a}"], "no place to write to"),
         (["prune", "{a}", "--output", "{a}"], "the output is one of the inputs"),
+        (["stats", "{a}", "--output", "o"], "--output: `stats` writes no file"),
+        (["diff", "{a}", "{a}", "--output", "o"], "--output: `diff` writes no file"),
+        (["overlap", "{a}", "{a}", "--output", "o"], "--output: `overlap` writes no file"),
         (["prune", "{a}", "--filter", "qualty", "--output", "o"], "did you mean quality?"),
         (["prune", "{a}", "--filter", "nope", "--output", "o"], "--filter: no filter nope"),
         (["prune", "{a}", "--filter", "{type: quality, min_turns: x}", "--output", "o"], "a whole number, at least 1"),
@@ -206,6 +253,7 @@ def test_rank_writes_rows_of_both_sides_and_no_query_on_both(tmp_path, capsys):
         (["stats", "{a}", "--column", "prompt"], "FIELD=COLUMN"),
         (["nothing", "{a}"], "nothing"),
         (["split", "{a}", "--test", "9", "--output", "{a}.d"], "9 test rows are asked for"),
+        (["split", "{a}", "--test", "2", "--output", "{a}.d"], "all rows would be held out: 2, in groups: 2"),
         (["split", "{a}", "--test", "inf", "--output", "{a}.d"], "--test: inf"),
         (["split", "{a}", "--test", "nan", "--output", "{a}.d"], "--test: nan"),
         (["split", "{a}", "--test", "0", "--output", "{a}.d"], "--test: 0"),

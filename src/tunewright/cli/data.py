@@ -52,6 +52,9 @@ class Action(StrEnum):
     RANK = "rank"
 
 
+PRINTING = (Action.STATS, Action.DIFF, Action.OVERLAP)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the command line says."""
@@ -79,9 +82,19 @@ class Asked:
         if self.output.is_dir() and not folder:
             fix = f"--output {shell_word(str(self.output / 'rows.jsonl'))}"
             raise UserError("this is a folder", where=str(self.output), expected="the file to write", fix=fix)
-        if self.output.resolve() in {path.resolve() for path in self.paths}:
-            raise UserError("the output is one of the inputs", where=str(self.output), fix="choose another --output")
+        written = [self.output / f"{side}.jsonl" for side in ("train", "test")] if folder else [self.output]
+        inputs = {path.resolve() for path in self.paths}
+        if both := next((path for path in written if path.resolve() in inputs), None):
+            raise UserError("the output is one of the inputs", where=str(both), fix="choose another --output")
         return self.output
+
+    def no_place(self, action: Action) -> None:
+        """Raise UserError if a place to write to is named for what only prints."""
+        if self.output is not None:
+            raise UserError(
+                f"`{action}` writes no file, it prints", where="--output", expected="no --output",
+                fix="send what it prints to a file: … > FILE; with --json as one JSON object",
+            )  # fmt: skip
 
     def held_out(self) -> float:
         """Return what to hold out.
@@ -137,6 +150,8 @@ def data(
         by_position,
         json_output,
     )
+    if action in PRINTING:
+        asked.no_place(action)
     _ACTIONS[action](asked)
 
 
@@ -191,14 +206,15 @@ def _split(asked: Asked) -> None:
 def _sample(asked: Asked) -> None:
     from tunewright.stages.data.shape import as_json, sample
 
-    rows = sample(asked.reading.rows(asked.paths), asked.limit, asked.seed)
-    if asked.output is None:
-        print_json([as_json(row) for row in rows]) if asked.as_json else print_text(
-            "\n".join(json.dumps(as_json(row), ensure_ascii=False) for row in rows)
-        )
-        return
-    write_jsonl(asked.place(), (as_json(row) for row in rows))
-    _told({"output": str(asked.output), "rows": len(rows)}, asked)
+    drawn = sample((row for _, row in asked.reading.distinct(asked.paths)), asked.limit, asked.seed)
+    rows = [as_json(row) for row in drawn]
+    if asked.output is not None:
+        write_jsonl(asked.place(), rows)
+        _told({"output": str(asked.output), "rows": len(rows)}, asked)
+    elif asked.as_json:
+        print_json({"rows": rows})
+    else:
+        print("\n".join(map(json.dumps, rows)))  # ASCII: every character is kept, and none is obeyed by a terminal
 
 
 def _diff(asked: Asked) -> None:

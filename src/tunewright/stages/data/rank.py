@@ -22,7 +22,7 @@ from tunewright.sources.ranking.bm25 import Bm25
 from tunewright.sources.ranking.build import RankingOptions, build_rows, group_of
 from tunewright.sources.ranking.read import read_ranking_set
 from tunewright.sources.ranking.rows import RankingRow, RankingSet
-from tunewright.stages.data.split import held_out_groups
+from tunewright.stages.data.split import two_sides
 
 
 def rank(
@@ -37,7 +37,7 @@ def rank(
         test: queries to hold out, or a share below 1.
 
     Raises:
-        DataError: see `read_ranking_set`; no query has a relevant passage; more test queries than queries.
+        DataError: see `read_ranking_set`; no query has a relevant passage; not fewer test queries than queries.
     """
     found = read_ranking_set(paths, options.part, by_position=options.by_position)
     asked = {qid: text for qid, text in found.queries.items() if any(n > 0 for n in found.qrels.get(qid, {}).values())}
@@ -45,7 +45,7 @@ def rank(
         raise DataError(
             "no query has a relevant passage", where=", ".join(map(str, paths)), expected="a relevance above 0"
         )
-    held_out = held_out_groups([group_of(qid, text) for qid, text in asked.items()], test, options.seed, "--test")
+    held_out = two_sides([group_of(qid, text) for qid, text in asked.items()], test, options.seed, "--test")
     make_folder(out)
     counts = {"queries": len(asked), "relevant": 0, "hard": 0, "random": 0}
     sides = {name: [q for q, text in asked.items() if (group_of(q, text) in held_out) is is_test]

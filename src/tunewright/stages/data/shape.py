@@ -25,7 +25,7 @@ from tunewright.sources.files import has_ids, read_file
 from tunewright.sources.filters.duplicates import digest
 from tunewright.sources.overlap import EvaluationIndex, Overlap
 from tunewright.sources.text import answers, question, whole
-from tunewright.stages.data.split import held_out_groups
+from tunewright.stages.data.split import two_sides
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ class Reading:
                     raise item.error or DataError(item.reason, where=f"row {item.id}")
                 yield item
 
+    def distinct(self, paths: Sequence[Path]) -> Iterator[tuple[Path, ChatRow]]:
+        """Yield file and row, in order; a row whose id stands in a file before gets its file's stem in front.
+
+        Raises:
+            DataError: as `rows`; or the ids of two files of one name clash even so.
+        """
+        taken: set[bytes] = set()
+        for path in paths:
+            for row in self.rows([path]):
+                yield path, _renamed(row, path, taken)
+
 
 def as_json(row: ChatRow) -> dict[str, Any]:
     """Return a row as it stands in a file: without `tools` where it has none."""
@@ -65,15 +76,13 @@ def merge(paths: Sequence[Path], output: Path, reading: Reading) -> tuple[dict[s
         DataError: the ids of two files of one name clash.
     """
     counts: Counter[str] = Counter()
-    taken: set[bytes] = set()
     seen: set[bytes] = set()
 
     def rows() -> Iterator[dict[str, Any]]:
-        for path in paths:
-            for row in reading.rows([path]):
-                counts[str(path)] += 1
-                seen.add(digest(row, "row")[:8])
-                yield as_json(_renamed(row, path, taken))
+        for path, row in reading.distinct(paths):
+            counts[str(path)] += 1
+            seen.add(digest(row, "row")[:8])
+            yield as_json(row)
 
     write_jsonl(output, rows())
     return dict(counts), counts.total() - len(seen)
@@ -174,12 +183,12 @@ def split(
         The counts, and whether a train row gives a test row away.
 
     Raises:
-        DataError: more test rows than rows.
+        DataError: not fewer test rows than rows, or two rows have one id.
     """
-    held_out = held_out_groups([row.group for row in reading.rows(paths)], test, seed, where="--test")
+    held_out = two_sides([row.group for _, row in reading.distinct(paths)], test, seed, where="--test")
 
     def side(is_test: bool) -> Iterator[ChatRow]:
-        return (row for row in reading.rows(paths) if (row.group in held_out) is is_test)
+        return (row for _, row in reading.distinct(paths) if (row.group in held_out) is is_test)
 
     make_folder(out)
     sides = {"train": False, "test": True}

@@ -47,5 +47,21 @@ def held_out_groups(groups: Sequence[str], test: float, seed: int, where: str = 
     return chosen
 
 
+def two_sides(groups: Sequence[str], test: float, seed: int, where: str) -> set[str]:
+    """As `held_out_groups`, for files of rows: something has to be left to train on.
+
+    Raises:
+        DataError: there are not that many rows, or all groups would be held out.
+    """
+    held_out = held_out_groups(groups, test, seed, where)
+    if held_out >= set(groups):
+        raise DataError(
+            f"all rows would be held out: {len(groups)}, in groups: {len(held_out)}", where=where,
+            expected="two groups or more, and fewer test rows than rows",
+            fix=f"lower `{where}`, add rows of other groups, or draw others with --seed",
+        )  # fmt: skip
+    return held_out
+
+
 def _place(group: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
