@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.cli.pace import assert_takes_less_than
 
 from tunewright import __version__
 from tunewright.cli import main as frame
@@ -20,7 +19,7 @@ TW = Path(sys.executable).with_name("tw")
 
 
 def tw(*args, **more):
-    return subprocess.run([TW, *args], capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run([TW, *args], capture_output=True, text=True, timeout=600, **more)
 
 
 @pytest.fixture
@@ -52,19 +51,13 @@ def test_version_is_the_packages():
 
 
 def test_the_module_is_the_same_program():
-    out = subprocess.run([sys.executable, "-m", "tunewright", "--help"], capture_output=True, text=True, timeout=60)
+    out = subprocess.run([sys.executable, "-m", "tunewright", "--help"], capture_output=True, text=True, timeout=600)
     assert out.stdout == help_text() + "\n"
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_help_and_version_take_less_than_a_fifth_of_a_second(argument):
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        tw(argument)
-        times.append(time.perf_counter() - start)
-    # The best of five: the bound is for the program, not for what else the machine does meanwhile.
-    assert min(times) < 0.2, f"median {statistics.median(times):.3f} s"
+    assert_takes_less_than(0.2, [TW, argument])
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -150,21 +143,21 @@ def program(tmp_path, body, *arguments):
 
 
 def test_ctrl_c_ends_with_130_and_one_line(tmp_path):
-    command, more = program(tmp_path, "print('ready', flush=True); time.sleep(30)")
+    command, more = program(tmp_path, "print('ready', flush=True); time.sleep(600)")
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
     assert running.stdout.readline() == "ready\n"
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=30)
+    _, err = running.communicate(timeout=600)
     assert running.returncode == 130
     assert err.strip() == "stopped by Ctrl-C"
 
 
 def test_ctrl_c_is_one_json_object_with_json(tmp_path):
-    command, more = program(tmp_path, "print('ready', file=sys.stderr, flush=True); time.sleep(30)", "--json")
+    command, more = program(tmp_path, "print('ready', file=sys.stderr, flush=True); time.sleep(600)", "--json")
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
     assert running.stderr.readline() == "ready\n"
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=600)
     assert (running.returncode, err) == (130, "")
     told = {"error": "Stopped", "where": None, "seen": "stopped by Ctrl-C", "expected": None, "fix": None}
     assert json.loads(out) == told
@@ -183,17 +176,17 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path, flush):
     running.stdout.read(10)
     running.stdout.close()
     assert running.stderr.read() == b""
-    assert running.wait(timeout=30) == 141
+    assert running.wait(timeout=600) == 141
 
 
 def test_a_stdout_that_is_full_is_told():
     with open("/dev/full", "w") as full:
-        done = subprocess.run([TW, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run([TW, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=600)
     assert done.returncode == 3
     assert done.stderr == "stdout: cannot be written (No space left on device)\n"
 
 
-def test_a_recipe_may_be_called_rows(tmp_path):
+def test_a_recipe_may_be_called_rows(smollm2_folder, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "x", "completion": "y"}\n' * 4)
     source = "{sources: [{type: jsonl, path: rows.jsonl}]}"
     (tmp_path / "r.yaml").write_text(f"recipe: rows\nmodel: smollm2-135m-instruct\nstages: [data: {source}]\n")
