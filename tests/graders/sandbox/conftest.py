@@ -4,7 +4,9 @@ import os
 import socket
 import sys
 import sysconfig
+import time
 import warnings
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,32 @@ def warm_worker(sandbox: Sandbox) -> Worker:
         assert sandbox.run_python("def f(): return 1", "f", [], 5.0).value == 1
     (worker,) = sandbox._idle
     return worker
+
+
+def outlasting(sandbox: Sandbox, run: Callable[[], None]) -> Worker:
+    """Return the worker that did `run` and is idle again; repeats it where a busy machine had the worker replaced."""
+    for _ in range(3):
+        worker = warm_worker(sandbox)
+        run()
+        if worker in sandbox._idle:
+            return worker
+    raise AssertionError("no worker is idle again after this run")
+
+
+def alive(pid: int) -> bool:
+    """True for a process that is there and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until_dead(pids: Collection[int], seconds: float) -> None:
+    """Wait until none of these processes is alive."""
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid in pids if alive(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
 
 
 def descendants(root: int) -> dict[int, str]:

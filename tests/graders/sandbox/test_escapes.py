@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.graders.sandbox.attacks import ATTACKS
-from tests.graders.sandbox.conftest import SMALL, descendants, warm_worker
+from tests.graders.sandbox.conftest import SMALL, descendants, wait_until_dead, warm_worker
 
 from tunewright.graders.code_tests import CodeTestsGrader, Spec
 from tunewright.graders.sandbox import Level, Sandbox
@@ -62,15 +62,7 @@ def test_no_process_is_left_when_a_sandbox_closes(full, target):
             sandbox.run_python(code, "attack", [target], 0.3)
         pids = {worker.process.pid, *descendants(worker.process.pid)}
     assert len(pids) == 2
-    assert not any(alive(pid) for pid in pids)
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_until_dead(pids, seconds=30)
 
 
 def test_attacks_side_by_side_do_not_disturb_honest_code(full, target):

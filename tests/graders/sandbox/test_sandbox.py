@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.graders.sandbox.attacks import ATTACKS
-from tests.graders.sandbox.conftest import SMALL, descendants, warm_worker
+from tests.graders.sandbox.conftest import SMALL, descendants, outlasting, wait_until_dead, warm_worker
 
 import tunewright
 from tunewright.errors import EnvironmentProblem
@@ -68,9 +68,9 @@ def test_a_call_that_ends_the_process_costs_the_next_ones_nothing(sandbox):
 
 def test_the_time_is_for_all_calls_together(sandbox):
     began = time.monotonic()
-    outcomes = sandbox.run_calls("import time\ndef f(n):\n    time.sleep(n)\n    return n", "f", [[0], [9], [0]], 0.5)
+    outcomes = sandbox.run_calls("import time\ndef f(n):\n    time.sleep(n)\n    return n", "f", [[0], [60], [0]], 3.0)
     assert [outcome.kind for outcome in outcomes] == ["ok", "timeout", "timeout"]
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
 
 
 def test_no_calls_have_no_outcomes(sandbox):
@@ -237,7 +237,7 @@ def test_a_layer_less_still_holds_what_the_others_hold(without, names, target):
         pytest.skip(f"needs all layers: {available_level()[1]}")
     with Sandbox(SMALL, without=without) as sandbox:
         for name in [*NETWORK, *OUTSIDE, *POWERS, *names]:
-            outcome = sandbox.run_python(ATTACK[name], "attack", [target], 2.0)
+            outcome = sandbox.run_python(ATTACK[name], "attack", [target], 10.0)
             assert outcome.kind in ("forbidden", "exception", "crash") and outcome.value is None, (name, outcome)
         assert sandbox.run_python("def f(): return 1", "f", [], 5.0).value == 1
 
@@ -260,9 +260,12 @@ def test_processes_that_hide_from_their_group_are_killed_all_the_same(without):
     if sys.platform != "linux" or ("namespaces" not in without and available_level()[0] < Level.NAMESPACES):
         pytest.skip(f"not reached here: {available_level()[1]}")
     with Sandbox(SMALL, without=without) as sandbox:
-        assert sandbox.run_python(DAEMON, "f", [0], 5.0).value == "left"
-        assert sandbox.run_python(DAEMON, "f", [9], 0.3).kind == "timeout"
-        (worker,) = sandbox._idle
+
+        def leave_daemons():
+            assert sandbox.run_python(DAEMON, "f", [0], 5.0).value == "left"
+            assert sandbox.run_python(DAEMON, "f", [60], 0.3).kind == "timeout"
+
+        worker = outlasting(sandbox, leave_daemons)
         assert len(descendants(worker.process.pid)) == ("namespaces" not in without)
 
 
@@ -282,8 +285,11 @@ def test_processes_are_few_where_only_their_number_is_bounded():
     if available_level()[0] < Level.NAMESPACES:
         pytest.skip(f"not reached here: {available_level()[1]}")
     with Sandbox(SMALL, without=["seccomp", "landlock"]) as sandbox:
-        assert 10 < sandbox.run_python(MANY, "f", [], 20.0).value < SMALL.threads
-        (worker,) = sandbox._idle
+
+        def start_many():
+            assert 10 < sandbox.run_python(MANY, "f", [], 20.0).value < SMALL.threads
+
+        worker = outlasting(sandbox, start_many)
         assert len(descendants(worker.process.pid)) == 1
 
 
@@ -320,10 +326,7 @@ def test_nothing_outlives_a_grader_that_is_killed_in_the_middle_of_a_run():
         pids = {launcher, *descendants(launcher)}
         process.kill()
     assert len(pids) >= 2
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}/root").exists() for pid in pids):
-        assert time.monotonic() < deadline, pids
-        time.sleep(0.01)
+    wait_until_dead(pids, seconds=30)
 
 
 def test_a_sandbox_that_is_forgotten_ends_its_workers():
@@ -348,10 +351,12 @@ def test_a_closed_sandbox_works_again():
 def test_many_runs_leave_no_file_open():
     with Sandbox(SMALL, without=LAYERS) as sandbox:
         sandbox.run_python("def f(): return 1", "f", [], 5.0)
+        gc.collect()  # what earlier tests have left
         before = len(os.listdir("/proc/self/fd"))
         for source in ("def f(): return 1", "import os\nos._exit(0)", "def f(: pass"):
             for _ in range(5):
                 sandbox.run_python(source, "f", [], 5.0)
+        gc.collect()
         assert len(os.listdir("/proc/self/fd")) == before
 
 
