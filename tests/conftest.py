@@ -2,10 +2,12 @@
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tunewright.artifacts.files import write_jsonl
 from tunewright.artifacts.rundir import RunFolder
@@ -14,8 +16,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads of two processes fight over two cores
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # what two compile at once, they do not write into one folder
+    COMPILED = Path(tempfile.gettempdir()) / f"torchinductor-of-tests-{os.getuid()}" / worker
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(COMPILED))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else what is started here would not hear Ctrl-C either
+
+# The same examples everywhere, however slow the machine is; benchmarks/fuzz draws others, at length.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 ALIAS = "smollm2-135m-instruct"
 
@@ -79,9 +90,10 @@ hypothesis: none; this is a test
 model: {toy_model}
 stages:
   - data: {{sources: [{{type: jsonl, path: rows.jsonl}}], split: {{test: 12}}}}
-  - evaluate: {{id: before, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
-  - sft: {{rows: data.train, steps: 12, batch_size: 2, save_every: 2, weighting: {{type: linear}}}}
-  - evaluate: {{id: after, model: sft, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4}}
+  - evaluate: {{id: before, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4, precision: float32}}
+  - sft: {{rows: data.train, steps: 12, batch_size: 2, save_every: 2, precision: float32, weighting: {{type: linear}}}}
+  - evaluate: {{id: after, model: sft, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4,
+      precision: float32}}
   - compare: {{baseline: before, candidate: after}}
 """
     )

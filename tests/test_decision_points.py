@@ -14,7 +14,7 @@ def verdict_of(folder, stage):
 
 
 def decided(recipe_file, before):
-    text = recipe_file.read_text().replace("batch_size: 4}\n  - sft", f"batch_size: 4, require: {before}}}\n  - sft")
+    text = recipe_file.read_text().replace("float32}\n  - sft", f"float32, require: {before}}}\n  - sft")
     assert before in text
     recipe_file.write_text(text)
     return recipe_file

@@ -18,7 +18,8 @@ def setup(toy_model, tmp_path_factory):
     (folder / "toy.yaml").write_text(
         f"recipe: toy\nmodel: {toy_model}\nstages:\n"
         "  - data: {sources: [{type: jsonl, path: rows.jsonl}], split: {test: 2}}\n"
-        "  - sft: {rows: data.train, steps: 9, batch_size: 2, learning_rate: 1e-2, weighting: {type: linear}}\n"
+        "  - sft: {rows: data.train, steps: 9, batch_size: 2, learning_rate: 1e-2, precision: float32,"
+        " weighting: {type: linear}}\n"
     )
     return read_setup(folder / "toy.yaml", folder, steps=3)
 

@@ -8,6 +8,7 @@ from tunewright.artifacts.files import write_jsonl
 from tunewright.backends.protocol import Completion
 from tunewright.backends.spending import BudgetReached
 from tunewright.errors import DataError, GateFailed, ModelError, UserError
+from tunewright.models.precision import resolve_precision
 from tunewright.recipe.sections import Endpoint, EvaluateSection
 from tunewright.stages.evaluate.answers import endpoint_backend
 from tunewright.stages.evaluate.stage import evaluate, pick_shots
@@ -38,7 +39,7 @@ def rows(tmp_path):
 
 def section(model, **more):
     options = {"suite": "exact-match", "rows": "data.test", "model": str(model), "max_new_tokens": 6, "batch_size": 4}
-    return EvaluateSection(**{**options, "seed": 1, **more})
+    return EvaluateSection(**{**options, "seed": 1, "precision": "float32", **more})
 
 
 def run_stage(rows, chosen, out, allow=(), **more):
@@ -143,15 +144,15 @@ def test_every_score_row_says_what_was_asked_and_answered(toy_model, rows, tmp_p
     assert all(len(row.answer_sha256) == 64 and row.error is None and row.repeat == 0 for row in found)
 
 
-def test_the_settings_of_inference_are_recorded(toy_model, rows, tmp_path):
-    chosen = section(
-        toy_model, temperature=0.7, top_p=0.9, system="Be brief.", repeats=2, template_kwargs={"enable_thinking": False}
-    )
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_the_settings_of_inference_are_recorded(toy_model, rows, tmp_path, precision):
+    asked = {"system": "Be brief.", "repeats": 2, "template_kwargs": {"enable_thinking": False}}
+    chosen = section(toy_model, temperature=0.7, top_p=0.9, precision=precision, **asked)
     scores, _ = run_stage(rows, chosen, tmp_path / "out")
     told = scores.inference
     assert (told.temperature, told.top_p, told.system, told.repeats) == (0.7, 0.9, "Be brief.", 2)
     assert (told.template_kwargs, told.backend, told.suite) == ({"enable_thinking": False}, "hf", "exact-match")
-    assert (told.max_new_tokens, told.seed, told.precision) == (6, 1, "float32")
+    assert (told.max_new_tokens, told.seed, told.precision) == (6, 1, resolve_precision(precision))
 
 
 def test_what_could_be_shown_is_said_before_the_rows_are_answered(toy_model, rows, tmp_path):

@@ -37,7 +37,7 @@ def rows(tmp_path):
 
 def section(toy_model, **fields):
     options = {"rows": "data.train", "model": str(toy_model), "steps": 6, "batch_size": 2, "seed": 3, "save_every": 2}
-    return SftSection(**{**options, **fields})
+    return SftSection(**{**options, "precision": "float32", **fields})
 
 
 def trainer_for(toy_model, rows, out, weighting, **fields):

@@ -32,7 +32,7 @@ def rows(tmp_path):
 
 def section(toy_model, **fields):
     options = {"rows": "data.train", "model": str(toy_model), "steps": 8, "batch_size": 2, "seed": 3, "save_every": 2}
-    return SftSection(**{**options, **fields})
+    return SftSection(**{**options, "precision": "float32", **fields})
 
 
 def named(run):
