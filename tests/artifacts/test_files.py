@@ -1,6 +1,9 @@
 import json
+import os
+import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -87,6 +90,58 @@ def test_rows_that_break_off_do_not_replace_the_old_file(tmp_path):
     with pytest.raises(RuntimeError):
         write_jsonl(tmp_path / "rows.jsonl", rows())
     assert [row for _, row in read_jsonl(tmp_path / "rows.jsonl")] == [{"old": 1}]
+
+
+def write_by_text(path):
+    write_text(path, '{"n": 1}\n')
+
+
+def write_by_rows(path):
+    write_jsonl(path, [{"n": 1}])
+
+
+@pytest.mark.parametrize("write", [write_by_text, write_by_rows])
+def test_a_pipe_stays_one_and_gets_the_content(tmp_path, write):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    write(pipe)
+    reader.join(10)
+    assert read == ['{"n": 1}\n']
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and [*tmp_path.iterdir()] == [pipe]
+
+
+@pytest.mark.parametrize("write", [write_by_text, write_by_rows])
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path, write):
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "rows.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(real)
+    for _ in range(2):  # a link to nothing yet, and one to a file
+        write(link)
+        assert link.is_symlink() and real.read_text() == '{"n": 1}\n'
+
+
+@pytest.mark.parametrize("write", [write_by_text, write_by_rows])
+def test_a_file_is_as_open_as_the_umask_says(tmp_path, write):
+    old = os.umask(0o077)
+    try:
+        write(tmp_path / "a")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+def test_rows_go_into_a_folder_that_is_made(tmp_path):
+    write_by_rows(tmp_path / "new" / "folder" / "rows.jsonl")
+    assert [row for _, row in read_jsonl(tmp_path / "new" / "folder" / "rows.jsonl")] == [{"n": 1}]
+
+
+def test_a_place_that_cannot_be_written_is_told_by_the_name_that_was_given(tmp_path):
+    with pytest.raises(RunFolderError) as caught:
+        write_text(tmp_path / "nowhere" / "a.txt", "text")
+    assert caught.value.where == str(tmp_path / "nowhere" / "a.txt")
+    assert "--output" not in str(caught.value)  # not every verb has one
 
 
 def test_a_full_disk_is_a_clean_error():

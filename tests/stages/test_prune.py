@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.errors import DataError
+from tunewright.artifacts.processes import num_cores
+from tunewright.errors import DataError, UserError
 from tunewright.recipe.data_sections import (
     CustomFilter,
     DuplicatesFilter,
@@ -168,6 +169,33 @@ def test_no_filter_only_converts_and_an_empty_file_is_refused(tmp_path):
         prune([path], [], tmp_path / "out.jsonl", processes=1)
 
 
+def test_nothing_is_left_of_what_could_not_begin(tmp_path):
+    path, pipe = write(tmp_path / "rows.jsonl", records(5)), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=r"missing\.jsonl: no such file"):
+        prune([path, tmp_path / "missing.jsonl"], [], tmp_path / "out.jsonl", processes=1)
+    with pytest.raises(UserError, match="this is a device or a pipe"):
+        prune([path], [], pipe, processes=1)
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(DataError, match="no row in it"):
+        prune([tmp_path / "empty.jsonl"], [], tmp_path / "out.jsonl", processes=1)
+    assert {item.name for item in tmp_path.iterdir()} == {"rows.jsonl", "pipe", "empty.jsonl"}
+    assert pipe.is_fifo()
+
+
+def test_an_output_that_is_a_link_stays_one(tmp_path):
+    path = write(tmp_path / "rows.jsonl", records(5))
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "real.jsonl")
+    prune([path], [], tmp_path / "link.jsonl", processes=1)
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert len((tmp_path / "real.jsonl").read_text().splitlines()) == 5
+
+
+def test_cores_are_counted_where_the_system_does_not_say_which_may_be_used(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert num_cores() == os.cpu_count()
+
+
 def test_rows_that_are_all_taken_leave_an_empty_file(tmp_path):
     path = write(tmp_path / "rows.jsonl", records(5))
     found = prune(
@@ -279,7 +307,7 @@ def _at_work(folder: Path) -> set[int]:
 def test_a_process_that_is_killed_ends_the_pruning_with_what_to_do(tmp_path):
     job = _pruning(tmp_path)
     os.kill(max(_at_work(tmp_path) - {job.pid}), signal.SIGKILL)
-    _, said = job.communicate(timeout=60)
+    _, said = job.communicate(timeout=600)
     assert "a process that filters rows was ended from outside" in said
     assert "run it again" in said
     assert not (tmp_path / "out.jsonl").exists()
@@ -288,7 +316,7 @@ def test_a_process_that_is_killed_ends_the_pruning_with_what_to_do(tmp_path):
 def test_processes_do_not_outlive_a_pruning_that_is_killed(tmp_path):
     job = _pruning(tmp_path)
     job.kill()
-    job.communicate(timeout=60)
+    job.communicate(timeout=600)
     deadline = time.monotonic() + 60
     left = _at_work(tmp_path) - {job.pid}
     while (left := {pid for pid in left if _lives(pid)}) and time.monotonic() < deadline:

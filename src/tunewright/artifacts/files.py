@@ -13,11 +13,11 @@ import errno
 import json
 import os
 import re
+import secrets
 import shlex
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tunewright.errors import DataError, EnvironmentProblem, RunFolderError, TunewrightError
 
@@ -44,7 +44,7 @@ def explain_os_error(error: OSError, path: Path | str) -> TunewrightError | None
             f"cannot write there ({error.strerror})",
             where=str(path),
             expected="a folder this user may write",
-            fix="change its permissions, or choose another place with --output",
+            fix="change its permissions, or choose another place",
         )
     return None
 
@@ -109,19 +109,47 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunFolderError: no permission. EnvironmentProblem: disk full. The old file is untouched in both cases.
     """
+    with replacing(path, f".{secrets.token_hex(4)}") as file:  # two processes may write one file
+        file.write(text.encode("utf-8", "backslashreplace"))
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mark: str = "") -> Iterator[IO[bytes]]:
+    """Give the file to write the whole content of `path` into; it is renamed to `path` when it is whole.
+
+    A link stays one: the file it points to is replaced. A device or a pipe is written to as it is.
+
+    Args:
+        path: what to write.
+        mark: stands in the name of the half-done file.
+
+    Raises:
+        RunFolderError: no permission. EnvironmentProblem: disk full. The old file is untouched in both cases.
+    """
+    real = Path(os.path.realpath(path))
+    part = real.with_name(f".{real.name}{mark}.part")
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        if is_special(path):
+            with path.open("wb") as file:
+                yield file
+            return
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                file.write(text)
+            with part.open("wb") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            os.replace(part, real)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            if isinstance(error, OSError) and error.filename == str(part):
+                error.filename = str(path)  # nobody knows the hidden one
             raise
+
+
+def is_special(path: Path) -> bool:
+    """True for what is there and neither a file nor a folder: a device, a pipe, a socket."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -146,21 +174,14 @@ def read_json(path: Path) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write `rows` as JSON lines, by rename, in constant memory. Returns how many."""
+    """Write `rows` as JSON lines, by rename, in constant memory; the folder is made. Returns how many."""
     count = 0
-    part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        try:
-            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:  # as `write_text`
-                for row in rows:
-                    file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-                    count += 1
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    make_folder(path.parent)
+    with replacing(path) as file:
+        for row in rows:
+            text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+            file.write(text.encode("utf-8", "backslashreplace"))  # as `write_text`
+            count += 1
     return count
 
 
@@ -171,9 +192,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: the file is missing or a folder, or a line is not a JSON object, not UTF-8, or longer than
             MAX_LINE_BYTES; names the line.
     """
-    if not is_file(path):
-        where = str(path)[:MAX_TOLD_CHARS]
-        raise DataError("no such file", where=where, fix="check the path; it is taken from the current folder")
+    require_file(path)
     for number, raw in enumerate(_raw_lines(path), 1):
         line = _decode_line(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, path, number)
         if line.strip():
@@ -186,6 +205,13 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def require_file(path: Path) -> None:
+    """Raise DataError unless `path` is a file."""
+    if not is_file(path):
+        where = str(path)[:MAX_TOLD_CHARS]
+        raise DataError("no such file", where=where, fix="check the path; it is taken from the current folder")
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them, and forks."""
+"""Processes that must not outlive the one that started them, forks, and how many to start."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended in between
         os._exit(1)
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use, or where the system does not say it (macOS) how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def forks_can_compute() -> bool:

@@ -23,6 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from tunewright.artifacts.processes import num_cores
 from tunewright.faults.clean import MATRIX, TWINS
 from tunewright.faults.drive import CRASHED, SEVERITY, WAY, Command, Said, Told, drive
 from tunewright.faults.fault import Fault
@@ -134,7 +135,7 @@ def _advanced(bar: Any, value: Any) -> Any:
 
 @contextmanager
 def _workplace(processes: int | None) -> Iterator[tuple[ProcessPoolExecutor, Path]]:
-    count = processes or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    count = processes or min(4, num_cores())
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here is to be downloaded
     with tempfile.TemporaryDirectory(prefix="tw-faults-") as folder:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tunewright.artifacts.files import MAX_LINE_BYTES, MAX_TOLD_CHARS, is_file, read_jsonl
+from tunewright.artifacts.files import MAX_LINE_BYTES, read_jsonl, require_file
 from tunewright.errors import DataError, MissingExtra
 from tunewright.recipe.data_sections import ENDINGS
 
@@ -35,10 +35,7 @@ def read_records(path: Path, form: str = "auto") -> Iterator[tuple[str, int, Rec
         DataError: no such file, another ending, or a broken record; names the place.
         MissingExtra: Parquet without pyarrow.
     """
-    if not is_file(path):
-        raise DataError(
-            "no such file", where=str(path)[:MAX_TOLD_CHARS], fix="check the path; it is taken from the current folder"
-        )
+    require_file(path)
     return READERS[file_form(path) if form == "auto" else form](path)
 
 

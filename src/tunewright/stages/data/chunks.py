@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 from tunewright.artifacts.dataset import ChatRow
-from tunewright.artifacts.files import MAX_LINE_BYTES
+from tunewright.artifacts.files import MAX_LINE_BYTES, require_file
 from tunewright.errors import DataError
 from tunewright.sources.records import file_form, read_records
 
@@ -112,8 +112,7 @@ def line_of(row: ChatRow) -> bytes:
 
 
 def _line_pieces(path: Path) -> Iterator[Piece]:
-    if not path.is_file():
-        raise DataError("no such file", where=str(path), fix="check the path; it is taken from the current folder")
+    require_file(path)
     number, rest = 1, b""
     with path.open("rb") as file:
         while block := file.read(CHUNK_BYTES):

@@ -7,7 +7,6 @@ lies in a folder beside the result, so a run that was killed goes on.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from tunewright.artifacts.dataset import ChatRow
+from tunewright.artifacts.processes import num_cores
 from tunewright.artifacts.verdict import Verdict
 from tunewright.errors import DataError
 from tunewright.gates.data import filters_kept_most
@@ -67,7 +67,7 @@ def read_filtered(section: DataSection, out: Path) -> Filtered:
     keep_or_empty(work, {**settings, "identities": data_identities(section)})
     left_out: list[tuple[str, str]] = []
     total = sum(Path(source.path).stat().st_size for source in section.sources if isinstance(source, FileSource))
-    workers = len(os.sched_getaffinity(0)) if total > ALONE_BYTES or section.engine == "ray" else 1
+    workers = num_cores() if total > ALONE_BYTES or section.engine == "ray" else 1
     segments = segments_of(section.filters, "error" if section.overlong == "error" else "drop")
     passes, _ = sift_all(_chunks(section, left_out), segments, work, total, workers, section.engine)
     _refuse_empty(section, passes[0], left_out)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +22,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tunewright.artifacts.files import make_folder, read_json, write_json, writing
-from tunewright.errors import DataError
+from tunewright.artifacts.files import is_special, make_folder, read_json, replacing, require_file, write_json
+from tunewright.artifacts.processes import num_cores
+from tunewright.errors import DataError, UserError
 from tunewright.progress import Task, task
 from tunewright.recipe.data_sections import DuplicatesFilter, Filter, NearDuplicatesFilter
 from tunewright.sources.dropped import TOO_LARGE
@@ -100,26 +100,38 @@ def prune(
 
     Raises:
         DataError: a record is no row, or two rows have one id; names both. MissingExtra: a filter lacks its library.
-        UserError: a custom function is not there.
+        UserError: a custom function is not there, or the output is a device or a pipe.
     """
     started = time.perf_counter()
+    _check_places(paths, output)
     segments = segments_of(filters)
     work = output.with_name(f".{output.name}.work")
     settings = {"columns": dict(columns or {}), "format": format}
-    inputs = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths if path.is_file()]
+    inputs = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     sections = [item.model_dump(mode="json") for item in filters]
     plan = {"inputs": inputs, "filters": sections, "identities": filter_identities(filters), **settings}
     keep_or_empty(work, plan)
-    total = sum(path.stat().st_size for path in paths if path.is_file())
-    workers = processes or len(os.sched_getaffinity(0))
+    total = sum(path.stat().st_size for path in paths)
+    workers = processes or num_cores()
     passes, reused = sift_all(read_chunks(paths, columns, format), segments, work, total, workers, engine)
     if not passes[0].total("read"):
+        shutil.rmtree(work)
         raise DataError("no row in it", where=", ".join(map(str, paths)), expected="one JSON object a line")
-    with writing(output):
-        _write(passes[-1], output)
+    _write(passes[-1], output)
     result = _result(paths, output, passes, time.perf_counter() - started, reused)
     shutil.rmtree(work)
     return result
+
+
+def _check_places(paths: Sequence[Path], output: Path) -> None:
+    """Raise before anything is written: DataError for a file that is not there, UserError for what is no file."""
+    for path in paths:
+        require_file(path)
+    if is_special(output):
+        raise UserError(
+            "this is a device or a pipe", where=str(output), expected="a file: what is done already lies beside it",
+            fix="choose another --output",
+        )  # fmt: skip
 
 
 def segments_of(filters: Sequence[Filter], too_large: Literal["drop", "error"] = "drop") -> list[Segment]:
@@ -213,14 +225,10 @@ def _compared(done: Pass) -> Pass:
 
 
 def _write(last: Pass, output: Path) -> None:
-    part = output.with_name(f".{output.name}.part")
-    with part.open("wb") as file:
+    with replacing(output) as file:
         for chunk in last.chunks():
             file.write(chunk.lines or b"")
             file.write(b"\n" if chunk.lines else b"")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, output)
 
 
 # ── what it did ─────────────────────────────────────────────────────────────────────────────────────────────────────
