@@ -47,6 +47,14 @@ def test_init_writes_a_files_path_as_seen_from_the_recipe(here, capsys):
     assert load_recipe(here / "a/new.yaml").stages[0][1].sources[0].path == "my rows.jsonl"
 
 
+@pytest.mark.parametrize("name", ["rows", "rows.dat"])
+@pytest.mark.parametrize("recipe", ["new.yaml", "a/new.yaml"])
+def test_init_takes_a_file_of_any_ending_wherever_the_recipe_stands(here, name, recipe):
+    (here / name).write_text("{}\n")
+    assert main(["init", recipe, "--model", "a/b", "--dataset", f"./{name}"]) == 0
+    assert load_recipe(here / recipe).stages[0][1].sources[0].path == name
+
+
 CONTROLS = ["two\nlines", "a\u2028b", "a\x85b\x7f", "\x1b[31mred", "tab\t", "\U000e0001"]
 ODD = [*CONTROLS, "it's", 'a "b"', "a # b", "a  # b", "{x}: [y]"]
 

@@ -194,6 +194,12 @@ def test_a_recipe_may_be_called_rows(smollm2_folder, tmp_path):
     assert "rows/1  done" in tw("show", "rows", cwd=tmp_path).stdout
 
 
+def test_finetune_takes_a_file_without_an_ending(tmp_path):
+    (tmp_path / "rows").write_text("{}\n")
+    done = tw("finetune", "--model", "none.gguf", "--dataset", "./rows", cwd=tmp_path)
+    assert "{type: jsonl, path: ../rows}" in done.stderr
+
+
 def test_finetune_takes_a_gguf_file_from_the_current_folder(tmp_path):
     (tmp_path / "rows.jsonl").write_text("{}\n")
     (tmp_path / "m.gguf").write_bytes(b"no model")

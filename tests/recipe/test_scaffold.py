@@ -3,7 +3,7 @@
 import pytest
 
 from tunewright.recipe.load import load_recipe
-from tunewright.recipe.scaffold import Wish, finetune_recipe, new_recipe, quoted, recipe_name, source_line
+from tunewright.recipe.scaffold import Wish, finetune_recipe, is_file_name, new_recipe, quoted, recipe_name, source_line
 from tunewright.recipe.sections import EntropyConfig, is_name
 
 DATASETS = ["bfcl", "rows.jsonl", "my: rows #1.jsonl", "owner/data", "owner/data-2.0"]
@@ -23,25 +23,28 @@ def save(tmp_path):
     return load
 
 
+def wish(dataset, **fields):
+    return Wish("new", "owner/model", dataset, is_file_name(dataset), **fields)
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("entropy_aware", [True, False])
 def test_a_new_recipe_loads(save, dataset, entropy_aware):
-    recipe = save(new_recipe(Wish("new", "owner/model", dataset, steps=30, entropy_aware=entropy_aware), "new.yaml"))
+    recipe = save(new_recipe(wish(dataset, steps=30, entropy_aware=entropy_aware), "new.yaml"))
     assert recipe.ids() == ["data", "check", "before", "sft", "after", "compare"]
     assert recipe.stages[3][1].steps == 30
     assert recipe.stages[3][1].weighting.type == ("linear" if entropy_aware else "none")
 
 
 def test_a_new_recipe_opens_with_the_modeline_and_says_how_to_run_it():
-    text = new_recipe(Wish("new", "owner/model", "bfcl"), "recipes/new.yaml")
+    text = new_recipe(wish("bfcl"), "recipes/new.yaml")
     assert text.startswith("# yaml-language-server: $schema=./.tunewright/schema.json\n")
     assert "tw run recipes/new.yaml" in text
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_recipe_of_the_one_liner_loads(save, dataset):
-    text = finetune_recipe("owner/model", dataset, name="quick", entropy_aware=True, epochs=0.5)
-    recipe = save(text)
+    recipe = save(finetune_recipe(wish(dataset, entropy_aware=True, epochs=0.5)))
     assert [kind for kind, _ in recipe.stages] == ["data", "check", "evaluate", "sft", "evaluate", "compare"]
     assert {section.suite for kind, section in recipe.stages if kind == "evaluate"} == {
         "tool-calls" if dataset == "bfcl" else "exact-match"
@@ -52,7 +55,7 @@ def test_the_recipe_of_the_one_liner_loads(save, dataset):
 
 
 def test_the_one_liner_trains_three_epochs_unless_told_otherwise(save):
-    recipe = save(finetune_recipe("owner/model", "bfcl", name="quick", entropy_aware=False, epochs=None))
+    recipe = save(finetune_recipe(wish("bfcl")))
     assert recipe.stages[3][1].epochs == 3
 
 
@@ -78,4 +81,4 @@ def test_a_quoted_text_is_read_back_as_it_was(load, text):
     [("pc.csv", "csv"), ("a/pc.TSV", "csv"), ("pc.parquet", "parquet"), ("pc.json", "jsonl"), ("b/c.d", "hub")],
 )
 def test_the_source_is_of_the_type_that_the_file_ends_with(file, type):
-    assert source_line(file).startswith(f"{{type: {type}, ")
+    assert source_line(file, is_file_name(file)).startswith(f"{{type: {type}, ")

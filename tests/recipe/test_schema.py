@@ -108,7 +108,7 @@ def test_the_schema_takes_a_good_recipe():
 
 
 def test_the_schema_takes_a_new_recipe():
-    assert check(new_recipe(Wish("a", "a/b", "bfcl"), "a.yaml")) == []
+    assert check(new_recipe(Wish("a", "a/b", "bfcl", is_file=False), "a.yaml")) == []
 
 
 def test_the_schema_takes_a_weighting_with_a_list_of_two():

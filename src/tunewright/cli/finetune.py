@@ -17,7 +17,7 @@ from tunewright.cli.init import DATASET_FORMS, as_recipe_text, require_epochs
 from tunewright.cli.run import carry_out
 from tunewright.errors import UserError
 from tunewright.recipe.load import load_recipe
-from tunewright.recipe.scaffold import finetune_recipe, is_file_name, recipe_name, shell_word
+from tunewright.recipe.scaffold import Wish, finetune_recipe, is_file_name, recipe_name, shell_word
 
 MARK = "# Written by `tw finetune`, which writes it anew each time: copy it before you change it.\n"
 
@@ -36,15 +36,16 @@ def finetune(
     require_epochs(epochs)
     name = recipe_name(dataset)
     path = output / f"{name}.yaml"
-    text = MARK + finetune_recipe(
-        as_recipe_text(
-            model, "--model"
-        ),  # taken from the current folder, as in every recipe; only paths of rows start at the recipe's
-        _from_folder(dataset, output) if is_file_name(dataset) else dataset,
+    is_file = is_file_name(dataset)
+    wish = Wish(
         name=name,
-        entropy_aware=entropy_aware,
+        model=as_recipe_text(model, "--model"),  # from the current folder, as in every recipe; only rows start at it
+        dataset=_from_folder(dataset, output) if is_file else dataset,
+        is_file=is_file,
         epochs=epochs,
+        entropy_aware=entropy_aware,
     )
+    text = MARK + finetune_recipe(wish)
     _write(path, text)
     print(f"# {shell_word(str(path))}\n{text}", file=sys.stderr)
     carry_out(

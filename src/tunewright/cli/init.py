@@ -50,10 +50,13 @@ def init(
     target = Target(path, force)
     target.require_free()
     _one_length(steps, epochs)
+    chosen = _model(_given("--model", model, EXAMPLE_MODEL))
+    typed = _dataset(_given("--dataset", dataset, EXAMPLE_DATASET))
     wish = Wish(
         name=_name(name, path),
-        model=_model(_given("--model", model, EXAMPLE_MODEL)),
-        dataset=target.from_recipe(_dataset(_given("--dataset", dataset, EXAMPLE_DATASET))),
+        model=chosen,
+        dataset=target.from_recipe(typed),
+        is_file=is_file_name(typed),
         steps=steps,
         epochs=epochs,
         entropy_aware=entropy_aware,

@@ -90,11 +90,16 @@ stages:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a new recipe is about. `dataset` is written as it stands in the recipe: from the recipe's folder."""
+    """What a new recipe is about.
+
+    `dataset` is written as it stands in the recipe, from the recipe's folder; so whether it is a file is said by
+    `is_file`, which `is_file_name` tells of the path as it was typed.
+    """
 
     name: str
     model: str
     dataset: str
+    is_file: bool
     steps: int | None = None
     epochs: float | None = None
     entropy_aware: bool = False
@@ -113,17 +118,9 @@ def _commented(line: str, comment: str) -> str:
     return f"{line:<38} # {comment}"
 
 
-def finetune_recipe(model: str, dataset: str, *, name: str, entropy_aware: bool, epochs: float | None) -> str:
-    """Return the recipe that `tw finetune --model M --dataset D` stands for.
-
-    Args:
-        model: alias, folder, GGUF file or hub id.
-        dataset: `bfcl`, a file of rows (absolute, or from the folder the recipe will stand in), or a hub id.
-        name: name of the recipe; `recipe_name` makes one of any text.
-        entropy_aware: weigh tokens by entropy instead of all alike.
-        epochs: passes over the rows; default 3.
-    """
-    return _SHORT.format(**_fields(Wish(name, model, dataset, epochs=epochs, entropy_aware=entropy_aware)))
+def finetune_recipe(wish: Wish) -> str:
+    """Return the recipe that `tw finetune --model M --dataset D` stands for."""
+    return _SHORT.format(**_fields(wish))
 
 
 def recipe_name(text: str) -> str:
@@ -144,7 +141,7 @@ def _fields(wish: Wish) -> dict[str, str]:
         "name": wish.name,
         "model": quoted(wish.model),
         "dataset": shorten(quoted(wish.dataset)),
-        "source": source_line(wish.dataset),
+        "source": source_line(wish.dataset, wish.is_file),
         "suite": suite,
         "metric": metric,
         "length": _length(wish),
@@ -164,17 +161,20 @@ def _number(value: float) -> str:
 
 
 def is_file_name(dataset: str) -> bool:
-    """True if `dataset` is meant as a file of rows, and not as a data set on the hub or a folder."""
+    """True if `dataset` is meant as a file of rows, and not as a data set on the hub or a folder.
+
+    It is looked for from the current folder, where the path was typed.
+    """
     path = Path(dataset)
     named = path.suffix.lower() in {*ENDINGS, ".txt"} or ("/" not in dataset and bool(path.suffix))
     return path.is_file() or (named and not path.is_dir())
 
 
-def source_line(dataset: str) -> str:
+def source_line(dataset: str, is_file: bool) -> str:
     """Return the source that reads `dataset`, in YAML on one line."""
-    if dataset == "bfcl":
+    if dataset == "bfcl" and not is_file:
         return "{type: bfcl}"
-    if is_file_name(dataset):
+    if is_file:
         return f"{{type: {ENDINGS.get(Path(dataset).suffix.lower(), 'jsonl')}, path: {quoted(dataset)}}}"
     return f"{{type: hub, name: {quoted(dataset)}}}"
 
