@@ -222,6 +222,20 @@ _RAW = {
     ),
     "killing everyone": (r"forbidden: ", "import os\ndef attack(target):\n    os.kill(-1, 9)"),
     "killing its group": (r"forbidden: ", "import os\ndef attack(target):\n    os.killpg(0, 9)"),
+    "a file that kills its owner": (
+        r"forbidden: PermissionError",
+        """
+        import fcntl, os
+        def attack(target):
+            read, write = os.pipe()
+            fcntl.fcntl(read, fcntl.F_SETOWN, os.getppid())
+            return "escaped"
+        """,
+    ),
+    "a file with another signal": (
+        r"forbidden: PermissionError",
+        "import fcntl, os\ndef attack(target):\n    fcntl.fcntl(os.pipe()[0], 10, 9)\n    return 'escaped'",
+    ),
     "killing itself": (
         r"memory: it was ended by SIGKILL",
         "import os\ndef attack(target):\n    os.kill(os.getpid(), 9)",

@@ -57,7 +57,8 @@ def verdict(code, kind, number, *arguments):
 def test_the_filter_allows_what_is_listed_and_nothing_else(kind, column):
     code, calls = seccomp.program(77, kind), seccomp.numbers(column)
     guarded = {
-        calls[name]: name for name in ("clone", "kill", "tgkill", "prlimit64", "socketpair", "sendto", "ioctl", "prctl")
+        calls[name]: name
+        for name in ("clone", "kill", "tgkill", "prlimit64", "socketpair", "sendto", "ioctl", "prctl", "fcntl")
     }
     for number in range(600):
         if number in guarded:
@@ -82,6 +83,22 @@ def test_the_filter_looks_at_arguments_where_they_matter(kind, column):
     )
     assert (ask("ioctl", 0, 0x5401), ask("ioctl", 0, 0x5412)) == (ALLOW, EPERM)
     assert (ask("prctl", 15), ask("prctl", 4), ask("prctl", 22)) == (ALLOW, EPERM, EPERM)
+    duplicate, set_flags, set_owner, set_signal, lease, notify = 1030, 4, 8, 10, 1024, 1026
+    assert {ask("fcntl", 3, command) for command in (duplicate, set_flags)} == {ALLOW}
+    assert {ask("fcntl", 3, command) for command in (set_owner, set_signal, 15, lease, notify)} == {EPERM}
+
+
+@pytest.mark.parametrize(("kind", "column"), [("x86_64", 1), ("aarch64", 2)])
+def test_where_files_of_others_are_in_sight_none_is_changed_that_was_not_opened_for_writing(kind, column):
+    code, calls = seccomp.program(77, kind, own_files=False), seccomp.numbers(column)
+    ask = lambda name, *arguments: verdict(code, kind, calls[name], *arguments)  # noqa: E731
+    for name in {"chmod", "fchmod", "fchmodat", "utimensat", "truncate"} & calls.keys():
+        assert ask(name) == EPERM, name
+        assert verdict(seccomp.program(77, kind), kind, calls[name]) == ALLOW, name
+    assert ask("openat2") == ENOSYS
+    truncate, create = 0o1000, 0o100
+    assert {ask("openat", 0, 0, flags) for flags in (0, create | truncate | 1, truncate | 2)} == {ALLOW}
+    assert {ask("openat", 0, 0, flags) for flags in (truncate, truncate | 3, 3)} == {EPERM}
 
 
 def test_the_filter_kills_what_comes_by_another_table():

@@ -2,10 +2,10 @@
 the JSON value that the function returned.
 
 In the caller's process: `sandbox.py` (the door, a pool of workers), `worker.py` (one worker: start, ask, kill),
-`levels.py` (limits, levels, outcomes). In the worker, which is started once and forks a child a run: `zygote.py`,
-`namespaces.py` (own root, no network), `confine.py` (what each child gives up), `landlock.py`, `seccomp.py`,
-`kernel.py` (system calls), `child.py` (runs the code). The worker's side and this file import nothing but the
-standard library.
+`levels.py` (limits, levels, outcomes), `visible.py` (what is shown). In the worker, which is started once and forks a
+child a run: `zygote.py`, `namespaces.py` (own root, no network), `confine.py` (what each child gives up),
+`landlock.py`, `seccomp.py`, `kernel.py` (system calls), `child.py` (runs the code). In both: `removal.py` (folders of
+runs). The worker's side and this file import nothing but the standard library.
 
 The child never holds what its answer is compared with: it is told what to call, the caller compares. docs/sandbox.md.
 """

@@ -26,16 +26,23 @@ class Confinement:
     Args:
         layers: names from `levels.LAYERS` that are used.
         limits: the fields of `levels.Limits`.
-        readable: folders that stay visible.
+        readable: folders and files that stay visible.
+        listed: folders of which only the names of what is in them stay visible.
         packages: folders of further Python packages.
-        folder: where children get their folders if there are no namespaces.
+        folder: where children get their folders, and links to packages lie, if there are no namespaces.
     """
 
     layers: frozenset[str]
     limits: Mapping[str, int]
     readable: Sequence[str]
+    listed: Sequence[str]
     packages: Sequence[str]
     folder: str | None
+
+    @property
+    def package_folder(self) -> str:
+        """The folder from which packages are imported."""
+        return namespaces.PACKAGES if "namespaces" in self.layers else f"{self.folder}{namespaces.PACKAGES}"
 
 
 class LayerMissing(Exception):
@@ -63,16 +70,13 @@ def confine(how: Confinement, folder: str, cpu_seconds: int) -> None:
     if ON_LINUX:
         _become_nobody("namespaces" in how.layers)
     if "landlock" in how.layers:
-        _layer("landlock", landlock.restrict, [*how.readable, *_package_roots(how), *DEVICES], [folder, "/dev/null"])
+        readable = [*how.readable, how.package_folder, *how.packages, *DEVICES]
+        _layer("landlock", landlock.restrict, readable, [folder, "/dev/null"], how.listed)
     if "seccomp" in how.layers:
-        _layer("seccomp", seccomp.restrict)
+        _layer("seccomp", seccomp.restrict, "namespaces" in how.layers)
 
 
 DEVICES = ("/dev/urandom",)
-
-
-def _package_roots(how: Confinement) -> Sequence[str]:
-    return [namespaces.PACKAGES] if "namespaces" in how.layers else how.packages
 
 
 def _layer(name: str, step: object, *arguments: object) -> None:

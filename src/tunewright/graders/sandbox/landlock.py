@@ -25,10 +25,10 @@ def abi() -> int:
     return kernel.syscall(kernel.SYS_LANDLOCK_CREATE_RULESET, None, 0, 1, what="landlock")
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
+def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[str] = ()) -> None:
     """Let this process read below `readable`, read and write below `writable`, and touch nothing else.
 
-    A path that is not there is passed over. Raises OSError.
+    Below `listed` it sees names, and no file's content. A path that is not there is passed over. Raises OSError.
     """
     version = abi()
     files = (1 << _FILE_RIGHTS_BY_ABI.get(version, 16)) - 1
@@ -38,6 +38,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
     try:
         for path in readable:
             _allow(ruleset, path, _READ_FILE | _READ_DIR)
+        for path in listed:
+            _allow(ruleset, path, _READ_DIR)
         for path in writable:
             _allow(ruleset, path, files & ~(_EXECUTE | _IOCTL_DEVICE | _MAKE_DEVICES_AND_SOCKETS))
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

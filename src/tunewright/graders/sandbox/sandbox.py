@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 import warnings
 import weakref
 from collections.abc import Collection, Mapping, Sequence
@@ -82,25 +81,28 @@ class Sandbox:
     ) -> list[Outcome]:
         """Run `source` once and call `entry` with each of `calls`; return an outcome for each.
 
-        The time is for all of them together. Where a call ends the process, the next ones get a new one.
+        The time is for all of them together; waiting for a free worker, or for a new one, does not count. Where a call
+        ends the process, the next ones get a new one.
         """
         from tunewright.graders.sandbox.reading import read_calls
 
         outcomes: list[Outcome] = []
-        deadline = time.monotonic() + timeout_seconds
+        seconds_left = timeout_seconds
         while left := list(calls[len(outcomes) :]):
             job = {"source": source, "entry": entry, "calls": [list(args) for args in left]}
-            refused = self._refused(source, deadline)
+            refused = self._refused(source, seconds_left)
             if refused:
                 return outcomes + [refused] * len(left)
-            outcomes += read_calls(self._run(job, len(left), deadline - time.monotonic()), len(left))
+            reply = self._run(job, len(left), seconds_left)
+            seconds_left -= reply.seconds
+            outcomes += read_calls(reply, len(left))
         return outcomes
 
     def run_script(self, source: str, stdin: str, timeout_seconds: float) -> Outcome:
         """Run `source` as a script that reads `stdin`; the value is what it prints to stdout."""
         from tunewright.graders.sandbox.reading import read_script
 
-        refused = self._refused(source, time.monotonic() + timeout_seconds)
+        refused = self._refused(source, timeout_seconds)
         return refused or read_script(self._run({"source": source, "stdin": stdin}, None, timeout_seconds))
 
     def close(self) -> None:
@@ -114,11 +116,11 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refused(self, source: str, deadline: float) -> Outcome | None:
+    def _refused(self, source: str, seconds_left: float) -> Outcome | None:
         size = len(source.encode(errors="surrogatepass"))
         if size > self.limits.source_bytes:
             return Outcome.failed("source_too_large", f"{size} bytes of source; at most {self.limits.source_bytes}")
-        if time.monotonic() >= deadline:
+        if seconds_left <= 0:
             return Outcome.failed("timeout", "no time was left for it")
         return None
 

@@ -4,6 +4,9 @@ What Python, its standard library and threads need is on the list; a new process
 namespaces, mounts, keys, BPF and so on are not. A refused call fails with EPERM, and one that is newer than the list's
 old numbers with ENOSYS, since C libraries then fall back to the older call.
 
+Where the files of the user are in sight (no namespaces), calls that change a file without opening it for writing are
+refused too: Landlock knows nothing of modes and times, and its first two versions nothing of truncation.
+
 The numbers are those of Linux' `asm/unistd_64.h` and `asm-generic/unistd.h`; a test compares them.
 """
 
@@ -60,6 +63,12 @@ _AF_UNIX = 1
 _ANYONE = 0x7EADBEE5  # stands for a process number, and is no other number here
 _IOCTLS = (0x5401, 0x802C542A, 0x5413, 0x5421, 0x541B, 0x5450, 0x5451)  # is it a terminal; blocking; close on exec
 _PRCTLS = (15, 16)  # a thread's name
+# Copies of files, their flags, locks, sizes of pipes. Not: who gets a signal when a file is ready, and which one.
+_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)
+_CHANGES_UNOPENED = {"chmod", "fchmod", "fchmodat", "utimensat", "truncate"}
+_OPENS_BY_ADDRESS = "openat2"  # its flags stand in memory, where no filter looks
+_MODE_AND_TRUNCATE = 0x203
+_NO_TRUNCATION_UNWRITTEN = (0, 1, 2, 0x201, 0x202)  # to read, to write, both; the last two from the start
 
 Instruction = tuple[int, int, int, int]
 
@@ -70,17 +79,38 @@ def numbers(column: int) -> dict[str, int]:
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
-def program(own_pid: int, kind: str = machine) -> list[Instruction]:
+def program(own_pid: int, kind: str = machine, own_files: bool = True) -> list[Instruction]:
     """Return the filter as (code, jump if true, jump if false, operand).
 
     Args:
         own_pid: the only process that may be signalled or whose limits may be changed.
         kind: machine, as `platform.machine()` names it. Raises OSError if it is none of the two.
+        own_files: whether files in sight that can be changed are the process's own, as in a namespace.
     """
     if kind not in _COLUMN:
         raise OSError(f"no list of system calls for {kind}")
     calls = numbers(_COLUMN[kind])
-    guarded = {
+    if not own_files:
+        calls = {name: calls[name] for name in calls.keys() - _CHANGES_UNOPENED - {_OPENS_BY_ADDRESS}}
+    code: list[Instruction] = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, _ARCH[kind]),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 0, 1, _X32),
+        (_RETURN, 0, 0, _KILL),
+    ]
+    guarded = {name: checks for name, checks in _guards(own_pid, own_files).items() if name in calls}
+    for name, checks in guarded.items():
+        code += [(_EQUAL, 0, len(checks), calls[name]), *checks]
+    for low, high in _ranges(sorted(number for name, number in calls.items() if name not in guarded)):
+        code += [(_AT_LEAST, 0, 2, low), (_GREATER, 1, 0, high), (_RETURN, 0, 0, _ALLOW)]
+    return [*code, (_AT_LEAST, 0, 1, _SHARED), (_RETURN, 0, 0, _ENOSYS), (_RETURN, 0, 0, _EPERM)]
+
+
+def _guards(own_pid: int, own_files: bool) -> dict[str, list[Instruction]]:
+    """Return the calls that are allowed with some arguments only -> what decides."""
+    guards = {
         "clone": [_load(0), (_AND, 0, 0, _CLONE_THREAD | _CLONE_NEW), *_allow_if([_CLONE_THREAD])],
         "kill": [_load(0), *_allow_if([own_pid])],
         "tgkill": [_load(0), *_allow_if([own_pid])],
@@ -90,31 +120,23 @@ def program(own_pid: int, kind: str = machine) -> list[Instruction]:
         "sendto": [_load(4), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _EPERM), _load(4, high=True), *_allow_if([0])],
         "ioctl": [_load(1), *_allow_if(_IOCTLS)],
         "prctl": [_load(0), *_allow_if(_PRCTLS)],
+        "fcntl": [_load(1), *_allow_if(_FCNTLS)],
     }
-    code: list[Instruction] = [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 1, 0, _ARCH[kind]),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, _NUMBER),
-        (_AT_LEAST, 0, 1, _X32),
-        (_RETURN, 0, 0, _KILL),
-    ]
-    for name, checks in guarded.items():
-        code += [(_EQUAL, 0, len(checks), calls[name]), *checks]
-    for low, high in _ranges(sorted(number for name, number in calls.items() if name not in guarded)):
-        code += [(_AT_LEAST, 0, 2, low), (_GREATER, 1, 0, high), (_RETURN, 0, 0, _ALLOW)]
-    return [*code, (_AT_LEAST, 0, 1, _SHARED), (_RETURN, 0, 0, _ENOSYS), (_RETURN, 0, 0, _EPERM)]
+    if not own_files:
+        for name, flags in (("open", 1), ("openat", 2)):
+            guards[name] = [_load(flags), (_AND, 0, 0, _MODE_AND_TRUNCATE), *_allow_if(_NO_TRUNCATION_UNWRITTEN)]
+    return guards
 
 
 @cache
-def packed() -> bytes:
+def packed(own_files: bool = True) -> bytes:
     """Return the filter as the kernel takes it, with _ANYONE for the process's own number. Raises OSError."""
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in program(_ANYONE))
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in program(_ANYONE, own_files=own_files))
 
 
-def restrict() -> None:
-    """Put this process, and every thread it will have, under the filter. Raises OSError."""
-    code = packed().replace(struct.pack("I", _ANYONE), struct.pack("I", os.getpid()))
+def restrict(own_files: bool) -> None:
+    """Put this process, and every thread it will have, under the filter (see `program`). Raises OSError."""
+    code = packed(own_files).replace(struct.pack("I", _ANYONE), struct.pack("I", os.getpid()))
     array = ctypes.create_string_buffer(code, len(code))
     header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(array)))
     prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import tunewright
@@ -62,17 +65,65 @@ def hidden() -> list[str]:
     return list(dict.fromkeys(f"{root}/{name}" for root in roots for name in ("site-packages", "dist-packages")))
 
 
+@cache
+def apart() -> tuple[list[str], list[str]]:
+    """Return the `readable` folders, without what is `hidden` in them, and those that had to be taken apart for it.
+
+    A folder that holds something hidden is replaced by its entries, since a rule of Landlock holds for all that lies
+    below. Links are left out: what they point to is there by itself, or not meant to be.
+    """
+    out = {os.path.realpath(path) for path in hidden()}
+    left, whole, opened = list(dict.fromkeys(map(os.path.realpath, readable()))), [], []
+    for path in left:  # it grows
+        if path in out or path in opened:
+            continue
+        if any(inner.startswith(f"{path}/") for inner in out if os.path.isdir(inner)):
+            opened.append(path)
+            left += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
+        else:
+            whole.append(path)
+    return whole, opened
+
+
 def package_folders(names: Sequence[str]) -> tuple[Path, ...]:
     """Return the folders, and single files, of installed packages, by import name, and their shared libraries.
 
-    One that is not installed is passed over.
+    With each comes what its distribution requires, and what that requires, without extras. One that is not installed is
+    passed over.
     """
     found: list[Path] = []
     for name in names:
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            continue
-        origin = Path(spec.origin)
-        place = origin.parent if spec.submodule_search_locations else origin
-        found += [path for path in (place, place.with_name(f"{name}.libs")) if path.exists()]
-    return tuple(dict.fromkeys(found))
+        if spec is not None and spec.origin is not None:
+            origin = Path(spec.origin)
+            found.append(origin.parent if spec.submodule_search_locations else origin)
+    if found:
+        found += [path for distribution, inside in _required(names) for path in _installed(distribution, inside)]
+    return tuple(dict.fromkeys(path for path in found if path.exists()))
+
+
+def _required(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each distribution that packages come from or need, with the import names that it brings."""
+    owners = metadata.packages_distributions()
+    brings: dict[str, list[str]] = {}
+    for name, distributions in owners.items():
+        for distribution in distributions:
+            brings.setdefault(_normal(distribution), []).append(name)
+    wanted = [_normal(distribution) for name in names for distribution in owners.get(name, ())]
+    for distribution in wanted:  # it grows
+        yield distribution, brings[distribution]
+        lines = [line for line in metadata.requires(distribution) or () if "extra" not in line.partition(";")[2]]
+        needed = [_normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in lines]
+        wanted += [name for name in needed if name in brings and name not in wanted]
+
+
+def _installed(distribution: str, names: Sequence[str]) -> list[Path]:
+    """Return where a distribution's packages, modules and shared libraries would lie."""
+    root = Path(str(metadata.distribution(distribution).locate_file("")))
+    inside = [root / file for name in names if name.isidentifier() for file in (name, f"{name}.py")]
+    return [*inside, root / f"{distribution.replace('-', '_')}.libs"]
+
+
+def _normal(distribution: str) -> str:
+    """Return the name of a distribution as all its spellings have it in common."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -17,12 +17,15 @@ import struct
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from tunewright.graders.sandbox import visible
 from tunewright.graders.sandbox.levels import Limits
+from tunewright.graders.sandbox.namespaces import PACKAGES
+from tunewright.graders.sandbox.removal import remove_tree
 from tunewright.graders.sandbox.zygote import END, ENDED, READY, RUN
 
 START_SECONDS = 30.0  # half a second is usual; a loaded machine may take long
@@ -85,9 +88,22 @@ class Worker:
     def __init__(self, limits: Limits, layers: frozenset[str], packages: tuple[Path, ...] = ()):
         self.limits = limits
         self.owner = os.getpid()
-        self.folder = None if "namespaces" in layers else tempfile.TemporaryDirectory(prefix="tunewright-")
+        self.folder: str | None = None
+        try:
+            with contextlib.ExitStack() as on_failure:
+                if "namespaces" not in layers:
+                    self.folder = _folder_with_links(packages)
+                    on_failure.callback(remove_tree, self.folder)
+                self._start(layers, packages)
+                on_failure.pop_all()
+        except OSError as error:
+            raise WorkerFailed(f"the worker does not start: {error}") from None
+        self._greet()
+
+    def _start(self, layers: frozenset[str], packages: tuple[Path, ...]) -> None:
         self.control, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.control.close)
             boot = _BOOT.format(root=str(visible.source_root()))
             self.process = subprocess.Popen(
                 [*visible.interpreter(), "-c", boot, self._config(theirs.fileno(), layers, packages)],
@@ -99,15 +115,17 @@ class Worker:
                 start_new_session=True,
                 cwd="/",
             )
-        self._greet()
+            on_failure.pop_all()
 
     def _config(self, control: int, layers: frozenset[str], packages: tuple[Path, ...]) -> str:
+        whole, opened = (visible.readable(), []) if "namespaces" in layers else visible.apart()
         how = {
             "layers": sorted(layers),
             "limits": asdict(self.limits),
-            "readable": visible.readable(),
+            "readable": whole,
+            "listed": opened,
             "packages": [str(path) for path in packages],
-            "folder": self.folder.name if self.folder else None,
+            "folder": self.folder,
         }
         return json.dumps({"control": control, "how": how, "hidden": visible.hidden()})
 
@@ -145,33 +163,30 @@ class Worker:
             WorkerFailed: the worker died or does not answer, before the code was reached.
         """
         began = time.monotonic()
-        answer_read, answer_write = os.pipe()
-        printed_read, printed_write = os.pipe()
-        reader = _Reader(answer_read, printed_read, self.limits, answers)
         try:
-            self._hand_over(timeout_seconds, _as_file(job), answer_write, printed_write)
-            stop = reader.read(timeout_seconds)
-            status, well = self._end(patient=stop == "ended")
-            reader.drain()
+            with contextlib.ExitStack() as files:
+                answer, their_answer = _pipe(files)
+                printed, their_printed = _pipe(files)
+                reader = _Reader(answer.fileno(), printed.fileno(), self.limits, answers)
+                self._hand_over(timeout_seconds, _as_file(job, files), their_answer, their_printed)
+                stop = reader.read(timeout_seconds)
+                status, well = self._end(patient=stop == "ended")
+                reader.drain()
         except OSError as error:
             self.kill()
             raise WorkerFailed(f"the worker does not answer: {error}") from None
         except BaseException:
             self.kill()  # interrupted: what the worker does now is unknown
             raise
-        finally:
-            os.close(answer_read)
-            os.close(printed_read)
         seconds = time.monotonic() - began
         stop = stop if well else "worker_died"
         return Reply(reader.started, bytes(reader.answer), bytes(reader.printed), status, stop, seconds)
 
-    def _hand_over(self, timeout_seconds: float, *fds: int) -> None:
-        try:
-            socket.send_fds(self.control, [RUN.pack(min(int(timeout_seconds), 1 << 30) + 2)], fds)
-        finally:
-            for fd in fds:
-                os.close(fd)
+    def _hand_over(self, timeout_seconds: float, *files: IO[bytes]) -> None:
+        fds = [file.fileno() for file in files]
+        socket.send_fds(self.control, [RUN.pack(min(int(timeout_seconds), 1 << 30) + 2)], fds)
+        for file in files:
+            file.close()  # the answer has come to its end when nobody can write it any more
 
     def _end(self, patient: bool) -> tuple[int | None, bool]:
         """Have the rest of the run killed; return its exit code, and whether the worker is well."""
@@ -204,7 +219,7 @@ class Worker:
         if self.process.stderr is not None:
             self.process.stderr.close()
         if self.folder is not None:
-            self.folder.cleanup()
+            remove_tree(self.folder)
 
 
 class _Reader:
@@ -271,14 +286,27 @@ def _parsed(hello: bytes) -> dict[str, str] | None:
         return None
 
 
-def _as_file(data: bytes) -> int:
-    """Return an open file that holds `data`, without a name."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("job")
-    else:
-        with tempfile.TemporaryFile() as unnamed:
-            fd = os.dup(unnamed.fileno())
-    with open(fd, "wb", closefd=False) as file:
-        file.write(data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+def _pipe(files: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Return the ends of a new pipe, to read and to write, which `files` will close. Raises OSError."""
+    read, write = os.pipe()
+    return files.enter_context(open(read, "rb", buffering=0)), files.enter_context(open(write, "wb", buffering=0))
+
+
+def _as_file(data: bytes, files: contextlib.ExitStack) -> IO[bytes]:
+    """Return an open file that holds `data`, without a name, which `files` will close. Raises OSError."""
+    in_memory = hasattr(os, "memfd_create")
+    file = os.fdopen(os.memfd_create("job"), "w+b") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+    files.enter_context(file)
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def _folder_with_links(packages: Sequence[Path]) -> str:
+    """Return a new folder with a link to each package, by which it can be imported and its neighbours cannot."""
+    folder = tempfile.mkdtemp(prefix="tunewright-")
+    links = f"{folder}{PACKAGES}"
+    os.mkdir(links)
+    for path in packages:
+        os.symlink(path, f"{links}/{path.name}")
+    return folder

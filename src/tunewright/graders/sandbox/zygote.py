@@ -15,7 +15,6 @@ import fcntl
 import gc
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -26,6 +25,7 @@ from typing import Any, NoReturn
 
 from tunewright.graders.sandbox import child, kernel, landlock, namespaces, seccomp
 from tunewright.graders.sandbox.confine import ON_LINUX, Confinement, LayerMissing, confine, reason
+from tunewright.graders.sandbox.removal import remove_tree
 
 RUN = struct.Struct("<I")  # seconds of processor time
 END = struct.Struct("<?16s")  # may the child end by itself; a nonce
@@ -127,8 +127,7 @@ def _forget_ourselves(how: Confinement) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "tunewright"]:
         del sys.modules[name]
     sys.path.pop()  # where this package lies
-    inside = "namespaces" in how.layers
-    sys.path += [namespaces.PACKAGES] if inside else sorted({os.path.dirname(path) for path in how.packages})
+    sys.path.append(how.package_folder)
     sys.argv[:] = [""]
     sys.orig_argv[:] = [""]
 
@@ -144,7 +143,7 @@ class _Folder:
 
     def __exit__(self, *_: object) -> None:
         if self.path != namespaces.WORK:
-            shutil.rmtree(self.path, ignore_errors=True)
+            remove_tree(self.path)
 
 
 def _serve_one(control: socket.socket, how: Confinement) -> None:
