@@ -1,9 +1,11 @@
 import json
+from hashlib import sha256
 
 import pytest
 
 from tunewright.errors import EnvironmentProblem, ModelError
 from tunewright.models.find import may_be_model, model_folder, model_identity, tokenizer_folder
+from tunewright.models.gguf import CONVERSION_VERSION
 from tunewright.models.precision import resolve_precision
 
 ALIAS = "smollm2-135m-instruct"
@@ -65,6 +67,20 @@ def test_a_file_that_is_no_gguf_is_told_and_leaves_nothing(tmp_path, monkeypatch
     with pytest.raises(ModelError, match="not a GGUF"):
         model_folder(str(tmp_path / "x.gguf"))
     assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+def test_what_a_killed_conversion_left_is_gone_after_the_next(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNEWRIGHT_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "x[1].gguf"
+    file.write_bytes(b"not a gguf at all")
+    models = tmp_path / "cache" / "models"
+    name = f"x[1]-{sha256(file.read_bytes()).hexdigest()[:12]}-v{CONVERSION_VERSION}"
+    for left in (models / f".{name}.1234", models / ".another.1234"):
+        left.mkdir(parents=True)
+        (left / "model.safetensors").write_text("half")
+    with pytest.raises(ModelError, match="not a GGUF"):
+        model_folder(str(file))
+    assert [left.name for left in models.iterdir()] == [".another.1234"]
 
 
 def test_a_folder_without_a_config_is_told(tmp_path):

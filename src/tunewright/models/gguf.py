@@ -2,7 +2,8 @@
 
 transformers reads GGUF by dequantising it, but refuses to save what it read. So the weights are copied into a plain
 model of the same config and saved as float32 safetensors in the cache: nothing is rounded a second time. The folder is
-made beside its place and renamed into it, so a killed conversion leaves nothing that is taken for a model.
+made beside its place and renamed into it, so a killed conversion leaves nothing that is taken for a model; the next one
+clears it away.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ def folder_from_gguf(path: Path, alias: Alias | None = None) -> Path:
     """
     folder = cache_folder() / "models" / f"{path.stem}-{cached_sha256(path)[:12]}-v{CONVERSION_VERSION}"
     with cache_lock(folder.name):
+        for left in folder.parent.glob(f".{escape(folder.name)}.*"):  # of a conversion that was killed
+            shutil.rmtree(left, ignore_errors=True)
         if not folder.is_dir():
             make_folder(folder.parent)
             _convert(path, folder, alias)
