@@ -26,12 +26,16 @@ class Quiet(ThreadingHTTPServer):
 
 
 class ProtocolServer:
-    """Answers every chat with `echo: ` and the last message. `faults` are used up one a request; `always` stays."""
+    """Answers every chat with `echo: ` and the last message. `faults` are used up one a request; `always` stays.
+
+    Requests wait for as many others as a `barrier` wants, and then for `delay` seconds.
+    """
 
     def __init__(self, port=0, ready_after=0.0):
         self.requests, self.headers, self.faults = [], [], deque()
         self.always = None
         self.delay = 0.0
+        self.barrier = None
         self.retry_after = "0"
         self.out = self.most_out = 0
         self.answer = None
@@ -76,12 +80,12 @@ def handler(server):
                 server.out += 1
                 server.most_out = max(server.most_out, server.out)
                 fault = server.faults.popleft() if server.faults else server.always
-            try:
-                time.sleep(server.delay)
-                self.fail(fault) if fault else self.answer(body)
-            finally:
-                with server.lock:
-                    server.out -= 1
+            if server.barrier:
+                server.barrier.wait()
+            time.sleep(server.delay)
+            with server.lock:
+                server.out -= 1  # before the answer: whoever has it may ask again at once
+            self.fail(fault) if fault else self.answer(body)
 
         def fail(self, fault):
             if fault == "429":
@@ -144,7 +148,7 @@ def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, default=0, help="children that stay, each in a session of its own")
     parser.add_argument("--fault")
-    parser.add_argument("--die-after", type=float)
+    parser.add_argument("--die-when", help="a file: the server ends when it is there")
     parser.add_argument("--stubborn", action="store_true", help="ignore SIGTERM, and the workers too")
     parser.add_argument("--say-at-start")
     options, _ = parser.parse_known_args()
@@ -164,7 +168,8 @@ def main():
     with ProtocolServer(options.port) as server:
         server.always = options.fault
         print(f"listening on {server.url}", flush=True)
-        time.sleep(options.die_after or 1e6)
+        while not (options.die_when and os.path.exists(options.die_when)):
+            time.sleep(0.05)
     sys.exit("out of memory, or so")
 
 

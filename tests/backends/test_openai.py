@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -60,8 +61,8 @@ def test_every_prompt_gets_its_own_answer_with_its_tokens(server):
 
 
 def test_no_more_requests_are_out_than_allowed_and_several_are(server):
-    server.delay = 0.05
-    all_of(backend(server, concurrency=3), asks(12))
+    server.barrier, server.delay = threading.Barrier(3, timeout=30), 0.05
+    all_of(backend(server, concurrency=3, timeout_seconds=60.0), asks(12))
     assert server.most_out == 3
 
 
@@ -213,12 +214,11 @@ def test_a_few_rows_that_failed_between_good_ones_are_handed_over_with_their_err
 
 
 def test_a_server_that_is_not_there_is_told_in_one_error():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
-    asker = OpenAIBackend("small", url, retries=Retries(2, 0.01))
-    with pytest.raises(EnvironmentProblem, match="cannot connect"):
-        all_of(asker, asks(20))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # nobody else gets this port, and nobody listens there
+        asker = OpenAIBackend("small", f"http://127.0.0.1:{silent.getsockname()[1]}/v1", retries=Retries(2, 0.01))
+        with pytest.raises(EnvironmentProblem, match="cannot connect"):
+            all_of(asker, asks(20))
 
 
 @pytest.mark.parametrize("fault", ["401", "403", "404", "302"])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -233,21 +234,28 @@ def test_lines_are_cut_at_their_ends_and_numbered_through(tmp_path):
 
 def test_a_killed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(tmp_path):
     path = write(tmp_path / "rows.jsonl", records(8_000, seed=3))
-    (tmp_path / "slow.py").write_text("import time\ndef keep(row):\n    time.sleep(0.001)\n    return True\n")
+    (tmp_path / "held.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "def keep(row):\n"
+        "    while list(Path('.out.jsonl.work').glob('0-*.json')) and not Path('go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    return True\n"
+    )
     code = (
         "from pathlib import Path\n"
         "from tunewright.recipe.data_sections import *\n"
         "from tunewright.stages.data.prune import prune\n"
-        "filters = [CustomFilter(type='custom', function='slow:keep'), DuplicatesFilter(type='duplicates')]\n"
+        "filters = [CustomFilter(type='custom', function='held:keep'), DuplicatesFilter(type='duplicates')]\n"
         "print(prune([Path('rows.jsonl')], filters, Path('out.jsonl'), processes=1).reused_chunks)\n"
     )
     first = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     work = tmp_path / ".out.jsonl.work"
-    deadline = time.monotonic() + 120
-    while not list(work.glob("0-*.json")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 600
+    while not list(work.glob("0-*.json")) and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(first.pid, signal.SIGKILL)
+    first.kill()
     first.wait()
+    (tmp_path / "go").touch()
     assert not (tmp_path / "out.jsonl").exists()
     again = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert 1 <= int(again.stdout) < 5
@@ -277,48 +285,53 @@ def test_what_a_filter_did_before_it_was_mended_is_not_gone_on_with(tmp_path):
     assert again.stdout == "2 0\n"
 
 
-def _pruning(folder: Path) -> subprocess.Popen[str]:
-    """Start a pruning by two processes that takes seconds, and wait until both are at it."""
+@pytest.fixture
+def pruning(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A pruning by two processes that are both at it, and stay so until there is a file `go`."""
+    folder = tmp_path
     write(folder / "rows.jsonl", records(8_000, seed=3))
-    (folder / "slow.py").write_text(
+    (folder / "held.py").write_text(
         "import os, pathlib, time\n"
         "pathlib.Path(f'at-{os.getpid()}').touch()\n"
-        "def keep(row):\n    time.sleep(0.001)\n    return True\n"
+        "def keep(row):\n"
+        "    while not pathlib.Path('go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    return True\n"
     )
     (folder / "job.py").write_text(
         "from pathlib import Path\n"
         "from tunewright.recipe.data_sections import *\n"
         "from tunewright.stages.data.prune import prune\n"
         "if __name__ == '__main__':\n"
-        "    filters = [CustomFilter(type='custom', function='slow:keep')]\n"
+        "    filters = [CustomFilter(type='custom', function='held:keep')]\n"
         "    prune([Path('rows.jsonl')], filters, Path('out.jsonl'), processes=2)\n"
     )
     job = subprocess.Popen([sys.executable, "job.py"], cwd=folder, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while len(_at_work(folder) - {job.pid}) < 2 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 600
+    while len(_at_work(folder) - {job.pid}) < 2 and job.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    return job
+    assert len(_at_work(folder) - {job.pid}) == 2
+    yield job
+    (folder / "go").touch()
 
 
 def _at_work(folder: Path) -> set[int]:
     return {int(path.name.removeprefix("at-")) for path in folder.glob("at-*")}
 
 
-def test_a_process_that_is_killed_ends_the_pruning_with_what_to_do(tmp_path):
-    job = _pruning(tmp_path)
-    os.kill(max(_at_work(tmp_path) - {job.pid}), signal.SIGKILL)
-    _, said = job.communicate(timeout=600)
+def test_a_process_that_is_killed_ends_the_pruning_with_what_to_do(pruning, tmp_path):
+    os.kill(max(_at_work(tmp_path) - {pruning.pid}), signal.SIGKILL)
+    _, said = pruning.communicate(timeout=600)
     assert "a process that filters rows was ended from outside" in said
     assert "run it again" in said
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_processes_do_not_outlive_a_pruning_that_is_killed(tmp_path):
-    job = _pruning(tmp_path)
-    job.kill()
-    job.communicate(timeout=600)
+def test_processes_do_not_outlive_a_pruning_that_is_killed(pruning, tmp_path):
+    pruning.kill()
+    pruning.communicate(timeout=600)
     deadline = time.monotonic() + 60
-    left = _at_work(tmp_path) - {job.pid}
+    left = _at_work(tmp_path) - {pruning.pid}
     while (left := {pid for pid in left if _lives(pid)}) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left

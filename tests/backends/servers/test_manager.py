@@ -5,6 +5,7 @@ The counts are of real processes, ports and files of this machine.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -250,7 +251,9 @@ def test_two_servers_cannot_have_one_name(runtime):
 
 
 def test_a_kept_server_that_died_is_told_with_its_log_until_it_is_stopped_or_started_again(runtime):
-    start_server("model", small("--die-after", "1")).keep()
+    end = runtime / "end"
+    start_server("model", small("--die-when", str(end))).keep()
+    end.touch()
     assert wait_until(lambda: find_server("model").phase == "died", SOON)
     told = find_server("model")
     assert "exit code 1" in told.note and "out of memory" in told.log.read_text()
@@ -302,6 +305,7 @@ def test_a_process_is_known_by_its_start_time_too():
     child.wait()
 
 
+@pytest.mark.skipif(not shutil.which("ps"), reason="needs the program `ps`")
 def test_the_portable_way_to_list_processes_agrees_with_the_one_of_linux():
     from tunewright.backends.servers.process import _from_proc, _from_ps
 
