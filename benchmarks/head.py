@@ -167,11 +167,11 @@ def growth_mib(name: str, case: Case, dtype: torch.dtype) -> float:
     """Return by how many MiB this process grew, at its highest, to run an arm. For a process of its own."""
     step(ARMS[name], make_inputs(replace(WARM_UP, frozen=case.frozen), dtype))
     inputs = make_inputs(case, dtype)
-    before = _status_mib("VmRSS")
+    before = _status_mib("VmRSS") + _status_mib("VmSwap")
     step(ARMS[name], inputs)  # makes what stays, which counts, and compiles, which does not
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far; what is resident now is the new one
     step(ARMS[name], inputs)
-    return _status_mib("VmHWM") - before
+    return _status_mib("VmHWM") + _status_mib("VmSwap") - before
 
 
 def _status_mib(field: str) -> float:

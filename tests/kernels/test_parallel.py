@@ -23,7 +23,7 @@ def found(tmp_path_factory):
     start = [sys.executable, str(PROCESS)]
     processes = [subprocess.Popen([*start, str(rank), str(folder)], env=environment) for rank in (0, 1)]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+        assert [process.wait(timeout=600) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -92,7 +92,16 @@ def test_the_statistics_leave_the_logits_as_they_are():
     assert torch.equal(logits, before)
 
 
-def test_a_row_walked_alone_gives_the_bits_it_gives_among_others():
+@pytest.fixture
+def one_thread():
+    """Several would cut one row into parts, and many rows into other ones."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_row_walked_alone_gives_the_bits_it_gives_among_others(one_thread):
     logits, labels = peaked(24, 50_001), torch.arange(24)  # 10 rows make a block
     together = row_stats(logits, labels, ALL_THREE, with_shift=True)
     alone = [row_stats(logits[i : i + 1], labels[i : i + 1], ALL_THREE, with_shift=True) for i in range(24)]

@@ -31,7 +31,11 @@ def found(tmp_path_factory):
     steps[1][1]["mask"] &= steps[1][1]["owner"] == 0  # rank 1 has tokens of which none count
     torch.save(steps, folder / "tokens.pt")
     running = [subprocess.Popen([sys.executable, PROCESS, str(rank), folder]) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    try:
+        assert [process.wait(timeout=600) for process in running] == [0, 0]
+    finally:
+        for process in running:
+            process.kill()
     alone = train(steps, [sum(int(batch["mask"].sum()) for batch in step) for step in steps])
     return alone, [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
