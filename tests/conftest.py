@@ -82,6 +82,7 @@ def recipe_file(toy_model: Path, tmp_path: Path) -> Path:
         for i in range(40)
     ]
     write_jsonl(tmp_path / "rows.jsonl", rows)
+    asked = "suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4, precision: float32"
     path = tmp_path / "toy.yaml"
     path.write_text(
         f"""\
@@ -90,10 +91,9 @@ hypothesis: none; this is a test
 model: {toy_model}
 stages:
   - data: {{sources: [{{type: jsonl, path: rows.jsonl}}], split: {{test: 12}}}}
-  - evaluate: {{id: before, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4, precision: float32}}
+  - evaluate: {{id: before, {asked}}}
   - sft: {{rows: data.train, steps: 12, batch_size: 2, save_every: 2, precision: float32, weighting: {{type: linear}}}}
-  - evaluate: {{id: after, model: sft, suite: exact-match, rows: data.test, max_new_tokens: 8, batch_size: 4,
-      precision: float32}}
+  - evaluate: {{id: after, model: sft, {asked}}}
   - compare: {{baseline: before, candidate: after}}
 """
     )
