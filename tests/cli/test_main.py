@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,6 +37,37 @@ def verb(tmp_path, monkeypatch):
         return name
 
     return make
+
+
+# ── streams ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 2), (">&-", 0), ("2>&-", 0)])
+def test_a_stream_that_is_closed_is_no_bug(tmp_path, closed, code):
+    arguments = "init z.yaml --dataset bfcl" if closed == "<&-" else "--version"
+    done = subprocess.run(
+        f"exec '{TW}' {arguments} {closed}", shell=True, capture_output=True, text=True, cwd=tmp_path, timeout=600
+    )
+    assert done.returncode == code and "Traceback" not in done.stderr
+
+
+def test_progress_stays_out_of_the_result_where_stderr_is_closed(tmp_path):
+    command, more = program(tmp_path, "print('progress', file=sys.stderr); print('result')")
+    done = subprocess.run(
+        f"{shlex.join(command)} 2>&-", shell=True, capture_output=True, text=True, timeout=600, **more
+    )
+    assert (done.returncode, done.stdout) == (0, "result\n")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_what_a_stream_cannot_show_is_shown_as_an_escape(tmp_path, encoding):
+    body = "from tunewright.cli.tables import print_table; print_table(['a'], [['ok \\u2192 \\ud83d']])"
+    command, more = program(tmp_path, body)
+    done = subprocess.run(
+        command, capture_output=True, timeout=600, cwd=tmp_path, env={**more["env"], "PYTHONIOENCODING": encoding}
+    )
+    arrow = "→" if encoding == "utf-8" else "\\u2192"
+    assert (done.returncode, done.stdout.decode()) == (0, f"a\nok {arrow} \\ud83d\n")
 
 
 # ── help ────────────────────────────────────────────────────────────────────────────────────────────────────────────

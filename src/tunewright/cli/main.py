@@ -10,6 +10,7 @@ on stdout; anything else is a bug and is printed with its traceback (exit code 3
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -90,6 +91,7 @@ def help_text() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = list(sys.argv[1:] if arguments is None else arguments)
+    _ready_streams()
     try:
         code = _dispatch(args)
         sys.stdout.flush()  # a reader that went away is noticed here, and not while Python shuts down
@@ -105,6 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"stdout: cannot be written ({error.strerror})", file=sys.stderr)
         return EXIT_BUG
     return code
+
+
+def _ready_streams() -> None:
+    """Put the null device for a stream that is closed, and let no character stop a print: it becomes an escape."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # open until the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(args: list[str]) -> int:
