@@ -24,6 +24,7 @@ from tunewright.cli.references import MODEL_FORMS, ROWS_FORMS, FoundModel, find_
 from tunewright.cli.tables import print_json, print_table, print_text
 from tunewright.errors import ModelError, UserError
 from tunewright.progress import task
+from tunewright.recipe.scaffold import shell_word
 from tunewright.reports import words
 
 DEFAULT_ROWS = 8
@@ -41,10 +42,10 @@ def entropy(
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Show what one model, or a second against a first, knew in front of every token of some rows."""
+    page = _page(output)
     *model_texts, rows_text = _arguments(models_and_rows)
     rows = list(islice(find_rows(rows_text), limit))
     models = [find_model(text) for text in model_texts]
-    page = output if output.suffix in (".html", ".htm") else output.with_name(f"{output.name}.html")
     folder = make_folder(page.with_suffix(""))
     told = analyse(models, rows, rows_text, folder)
     from tunewright.reports.entropy import write_entropy_page
@@ -55,6 +56,18 @@ def entropy(
     else:
         _print_summary(told)
         print(page)
+
+
+def _page(output: Path) -> Path:
+    """Return the page to write; its ending may be left out.
+
+    Raises:
+        UserError: it cannot be a file's name: `.`, `..` or `/`.
+    """
+    if output.name in ("", ".."):
+        fix = f"--output {shell_word(str(output / 'entropy.html'))}"
+        raise UserError("this is a folder", where=str(output), expected="the page to write", fix=fix)
+    return output if output.suffix in (".html", ".htm") else output.with_name(f"{output.name}.html")
 
 
 def _arguments(texts: list[str]) -> list[str]:

@@ -96,8 +96,8 @@ def find_rows(text: str) -> Iterator[ChatRow]:
     try:
         run = find_run(text)
     except RunFolderError as error:
-        fix = f"name the rows behind the models: tw entropy … {text} rows.jsonl" if may_be_model(text) else error.fix
-        raise UserError(f"{text!r} names no rows", where="tw entropy", expected=ROWS_FORMS, fix=fix) from None
+        fix = "if it is a model: name the rows too" if may_be_model(text) else error.fix
+        raise UserError("this names no rows", where=text, expected=ROWS_FORMS, fix=fix) from None
     return iter(_dataset(run, None).part("test"))
 
 
