@@ -164,6 +164,31 @@ def test_mistakes_are_told_without_a_traceback(tw_grade, args):
     assert code == EXIT_USER and err and "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("run", "number.json", "said.jsonl", "--model", "m"), "--model: `tw grade run` does not take it"),
+        (("run", "number.json", "said.jsonl", "--output", "o"), "--output: `tw grade run` does not take it"),
+        (("run", "number.json", "said.jsonl", "--answers", "a"), "--answers: `tw grade run` does not take it"),
+        (("run", "number.json", "said.jsonl", "--answer", ""), "ROWS: it is given beside --answer"),
+        (("run", "number.json", "said.jsonl", "--item", "{}"), "ROWS: it is given beside --item"),
+        (("test", "number.json", "rows.jsonl", "--model", "m"), "--model: `tw grade test` does not take it"),
+        (("validate", "number.json", "rows.jsonl"), "ROWS: `tw grade validate` does not take it"),
+        (("dry-run", "number.json", "rows.jsonl", "--answer", "4"), "--answer: `tw grade dry-run` does not take it"),
+    ],
+)
+def test_what_would_be_of_no_use_is_refused(tw_grade, args, told):
+    code, _, err = tw_grade(*args)
+    assert code == EXIT_USER and told in err
+
+
+def test_lines_whose_id_is_null_are_called_by_their_number(tw_grade, tmp_path):
+    lines = [{"id": None, "answer": "4", "reference": "4"}, {"id": None, "answer": "4", "item": {"id": 0}}]
+    write_jsonl(tmp_path / "null.jsonl", lines)
+    found = json.loads(tw_grade("run", "number.json", "null.jsonl", "--json")[1])
+    assert [one["id"] for one in found["grades"]] == ["null-1", "0"]
+
+
 def test_answers_to_other_rows_are_told(tw_grade, tmp_path):
     write_jsonl(tmp_path / "other.jsonl", [{"id": "x", "answers": ["1"]}])
     code, _, err = tw_grade("dry-run", "number.json", "rows.jsonl", "--answers", "other.jsonl")

@@ -39,13 +39,13 @@ def test_a_server_is_started_seen_and_stopped(gguf, capsys):
     code, up = told(capsys, "start", gguf)
     assert code == 0 and up["phase"] == "up" and up["kind"] == "llama.cpp" and up["name"] == "tiny"
     assert up["url"].startswith("http://127.0.0.1:")
-    assert told(capsys, "status") == (0, [up])
+    assert told(capsys, "status") == (0, {"servers": [up]})
     assert main(["server", "status"]) == 0
     assert up["url"] in capsys.readouterr().out
     code, logs = told(capsys, "logs", "tiny")
     assert code == 0 and "listening on" in logs["text"]
     assert told(capsys, "stop") == (0, {"stopped": ["tiny"]})
-    assert told(capsys, "status") == (0, [])
+    assert told(capsys, "status") == (0, {"servers": []})
 
 
 def test_options_behind_two_dashes_go_to_the_server(gguf, capsys):
@@ -68,6 +68,7 @@ def test_several_servers_are_stopped_by_name_or_all_at_once(gguf, capsys):
         (["start", "x.gguf"], "no such file"),
         (["start", "x", "--kind", "nope"], "no such kind"),
         (["stop", "nobody"], "no server"),
+        (["stop", "a", "--all"], "`a` and --all are both given"),
         (["logs"], "name is needed"),
         (["status", "x"], "too much"),
         (["dance"], "nothing to do"),

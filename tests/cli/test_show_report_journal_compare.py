@@ -26,6 +26,16 @@ def test_show_puts_a_run_on_one_screen(run, capsys):
     assert len(out.splitlines()) < 24 and "\x1b" not in out
 
 
+def test_the_report_of_a_run_elsewhere_is_named_by_its_folder(tmp_path, monkeypatch, capsys):
+    run = complete_run(tmp_path / "other place")
+    (run.path / "report.html").unlink(missing_ok=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", str(run.path)]) == 0
+    assert f"`tw report '{run.path}'` writes it" in capsys.readouterr().out
+    assert main(["checklist", str(run.path)]) == 1
+    assert f"`tw report '{run.path}'`" in " ".join(capsys.readouterr().out.split())
+
+
 def test_show_as_json_is_one_document_with_every_stage(run, capsys):
     assert main(["show", "tour/1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -68,6 +78,8 @@ def test_tokens_as_json_are_pieces_with_their_mask(run, capsys):
         (["show", "rows"], "no run was named"),
         (["show", "nothing"], "no run 'nothing'"),
         (["show", "tour", "more"], "`tw show RUN` or `tw show rows RUN`"),
+        (["show", "tour", "--tokens", "--limit", "3"], "fix: tw show rows tour --tokens --limit 3"),
+        (["show", "tour", "--limit", "3"], "--limit 3: it is of rows"),
         (["report", "tour/9"], "runs under runs/: tour/1"),
         (["compare", "tour/1", "tour/1:after"], "no scores in 'tour/1'"),
         (["compare", "tour:sft", "tour:after"], "stage 'sft' scored nothing"),

@@ -56,6 +56,14 @@ class Action(StrEnum):
     DRY_RUN = "dry-run"
 
 
+TAKES = {
+    Action.RUN: ("ROWS", "--answer", "--item"),
+    Action.VALIDATE: (),
+    Action.TEST: ("ROWS", "--answers"),
+    Action.DRY_RUN: ("ROWS", "--answers", "--model", "--output"),
+}
+
+
 def grade(
     action: Annotated[
         Action, typer.Argument(metavar="run|validate|test|dry-run", help="what to do", show_default=False)
@@ -68,17 +76,20 @@ def grade(
         ),
     ] = "",
     answer: Annotated[str | None, typer.Option("--answer", help="run: one answer")] = None,
-    item: Annotated[str, typer.Option("--item", help="run: the row of that answer, as JSON")] = "{}",
+    item: Annotated[str | None, typer.Option("--item", help="run: the row of that answer, as JSON")] = None,
     answers: Annotated[Path | None, typer.Option("--answers", help="test, dry-run: a .jsonl file: id, answers")] = None,
     model: Annotated[str | None, typer.Option("--model", help="dry-run: the model that answers")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="dry-run: keep answers and grades there")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Run, check, look at or dry-run a grader. Ends with exit code 1 on NO-GO, or if a self-check fails."""
+    given: dict[str, object] = {"ROWS": rows or None, "--answer": answer, "--item": item, "--answers": answers}
+    given |= {"--model": model, "--output": output}
+    _refuse_unused(action, [name for name, value in given.items() if value is not None])
     if action is Action.VALIDATE:
         _validate(spec, json_output)
     elif action is Action.RUN and answer is not None:
-        _run_one(load_grader(spec), answer, item, json_output)
+        _run_one(load_grader(spec), answer, item or "{}", json_output)
     elif not rows:
         raise UserError("no rows were named", where=f"tw grade {action} {spec}", expected="a .jsonl file, or a run")
     elif action is Action.RUN:
@@ -87,6 +98,19 @@ def grade(
         _test(load_grader(spec), rows_of(rows), answers_by_row(answers) if answers else {}, json_output)
     else:
         _dry_run(spec, rows_of(rows), answers, model, output, json_output)
+
+
+def _refuse_unused(action: Action, given: Sequence[str]) -> None:
+    """Raise UserError for what was given and would be of no use."""
+    taken = TAKES[action]
+    if unused := next((name for name in given if name not in taken), None):
+        expected = " | ".join(taken) or "nothing but SPEC"
+        raise UserError(f"`tw grade {action}` does not take it", where=unused, expected=expected, fix="leave it out")
+    if action is Action.RUN and "ROWS" in given and (other := {"--answer", "--item"} & {*given}):
+        raise UserError(
+            f"it is given beside {min(other)}", where="ROWS", expected="a file of answers, or one --answer",
+            fix="leave one of them out",
+        )  # fmt: skip
 
 
 def rows_of(text: str) -> list[Row]:
@@ -180,7 +204,8 @@ def _pair(record: Mapping[str, Any], where: str, fallback_id: str) -> tuple[str,
     if column is None:
         raise DataError("no answer", where=where, expected=f"text in one of the columns {', '.join(ANSWER_COLUMNS)}")
     own = record["item"] if isinstance(record.get("item"), dict) else {k: v for k, v in record.items() if k != column}
-    return record[column], {**own, "id": str(record.get("id", own.get("id", fallback_id)))}
+    named = next(name for name in (record.get("id"), own.get("id"), fallback_id) if name is not None)
+    return record[column], {**own, "id": str(named)}
 
 
 def _summary(grades: Sequence[Grade]) -> dict[str, Any]:

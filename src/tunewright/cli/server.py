@@ -37,7 +37,7 @@ def server(
     name: Annotated[str | None, typer.Option("--name", help="what to call it; else after the model")] = None,
     python: Annotated[str | None, typer.Option("--python", help="the Python whose packages hold the server")] = None,
     every: Annotated[bool, typer.Option("--all", help="stop all of them")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Start, see and stop model servers on this machine."""
     action, *rest = words
@@ -89,6 +89,8 @@ def _stop(rest: Sequence[str], every: bool) -> list[str]:
     from tunewright.backends.servers.running import find_server, servers, stop_server
 
     states = servers()
+    if rest and every:
+        raise UserError(f"`{rest[0]}` and --all are both given", where="tw server stop", expected="one of the two")
     if rest:
         states = [find_server(one) for one in rest]
     elif len(states) > 1 and not every:
@@ -123,7 +125,7 @@ def _told(state: State) -> dict[str, Any]:
 
 def _show(rows: Sequence[dict[str, Any]], json_output: bool, whole: dict[str, Any] | None = None) -> None:
     if json_output:
-        print_json(whole or list(rows))
+        print_json(whole or {"servers": list(rows)})
     elif not rows:
         print("no server runs")
     else:

@@ -17,6 +17,7 @@ from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.rundir import all_runs, find_run
 from tunewright.cli.tables import has_colour, print_json, print_table, print_text
 from tunewright.errors import RunFolderError, UserError
+from tunewright.recipe.scaffold import shell_word
 from tunewright.reports import words
 from tunewright.reports.gather import Judged, Stage, Story, headline, status_sentence, what_to_do
 from tunewright.reports.report import REPORT_NAME
@@ -31,7 +32,7 @@ def show(
     what: Annotated[str, typer.Argument(metavar="WHAT", help=f"a run ({RUN_FORMS}), or `rows` and then the run")],
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="after `rows`: the run")] = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="rows as tokens, the trained ones marked")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="how many rows")] = DEFAULT_ROWS,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help=f"how many rows; default {DEFAULT_ROWS}")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Show a run on one screen; `tw show rows RUN` shows the rows it was trained on."""
@@ -40,13 +41,22 @@ def show(
             raise UserError(
                 f"{what!r} cannot be shown", where="tw show", expected="`tw show RUN` or `tw show rows RUN`"
             )
+        _refuse_of_rows(what, tokens, limit)
         _show_run(Story(find_run(what)), json_output)
     elif run is None:
         raise UserError("no run was named", where="tw show rows", fix="tw show rows RUN")
     elif tokens:
-        _show_tokens(token_rows(Story(find_run(run)), limit), json_output)
+        _show_tokens(token_rows(Story(find_run(run)), limit or DEFAULT_ROWS), json_output)
     else:
-        _show_rows(training_rows(Story(find_run(run)), limit), json_output)
+        _show_rows(training_rows(Story(find_run(run)), limit or DEFAULT_ROWS), json_output)
+
+
+def _refuse_of_rows(run: str, tokens: bool, limit: int | None) -> None:
+    """Raise UserError if an option was given that is of rows."""
+    options = [*(["--tokens"] if tokens else []), *([f"--limit {limit}"] if limit is not None else [])]
+    if options:
+        fix = " ".join(["tw show rows", shell_word(run), *options])
+        raise UserError("it is of rows, and `rows` was not said", where=options[0], fix=fix)
 
 
 def _is_run(text: str) -> bool:
@@ -134,7 +144,7 @@ def _closing(story: Story) -> list[str]:
     else:
         lines = [line for judged in story.not_passed for line in _gate_lines(judged)]
     page = story.run.path / REPORT_NAME
-    return [*lines, f"report: {page}" if page.is_file() else f"report: `tw report {story.name}` writes it"]
+    return [*lines, f"report: {page}" if page.is_file() else f"report: `tw report {story.word}` writes it"]
 
 
 def _gate_lines(judged: Judged) -> list[str]:

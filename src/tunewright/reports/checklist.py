@@ -251,7 +251,7 @@ def _read_by_a_person(story: Story) -> Finding:
         return State.DONE, told, SIGNOFF
     if signed:
         return State.NOT_DONE, f"signed before these answers were there: {told}", SIGNOFF
-    return State.NOT_DONE, f"nobody has signed: read them (`tw report {story.name}`), then --sign NAME", ""
+    return State.NOT_DONE, f"nobody has signed: read them (`tw report {story.word}`), then --sign NAME", ""
 
 
 # ── the list ────────────────────────────────────────────────────────────────────────────────────────────────────────

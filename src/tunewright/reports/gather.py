@@ -20,7 +20,7 @@ from tunewright.artifacts.dataset import Dataset
 from tunewright.artifacts.fingerprint import differing_fields
 from tunewright.artifacts.probed import Probed
 from tunewright.artifacts.record import Record, read_record
-from tunewright.artifacts.rundir import ARTIFACTS, RunFolder, runs_of
+from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, runs_of
 from tunewright.artifacts.scores import Scores
 from tunewright.artifacts.verdict import Status, Verdict
 from tunewright.errors import RunFolderError
@@ -78,6 +78,11 @@ class Story:
         self.recipe = run.resolved
         self.model: str = self.recipe["model"]
         self.hypothesis = str(self.recipe.get("hypothesis") or "").strip()
+
+    @property
+    def word(self) -> str:
+        """What names the run in a command: recipe/number, or its folder where that is not looked for under runs/."""
+        return self.name if self.run.path.parents[1] == RUNS.resolve() else shlex.quote(str(self.run.path))
 
     @property
     def status(self) -> str:
