@@ -13,6 +13,7 @@ from tests.conftest import run
 from tunewright.artifacts.record import read_record
 from tunewright.artifacts.rundir import RunFolder, runs_of
 from tunewright.errors import DataError, EnvironmentProblem, GateFailed, RunFolderError
+from tunewright.pipeline import run_recipe
 from tunewright.planning import plan
 from tunewright.recipe.load import load_recipe
 
@@ -37,6 +38,12 @@ def test_a_run_leaves_a_record_for_every_stage(recipe_file, root):
         assert record.provenance.attempts == 1
         assert not (done.path / name / "started.json").exists()
     assert read_record(done.path / "4-after").inputs["sft"].path == "3-sft"
+
+
+def test_what_a_run_tells_holds_nothing_that_a_terminal_obeys(data_recipe, root, capsys):
+    run_recipe(load_recipe(data_recipe), root=root / "\x1b[31m")
+    err = capsys.readouterr().err
+    assert "\x1b" not in err and "⟨U+001B⟩[31m" in err
 
 
 def test_the_same_recipe_again_runs_nothing_and_makes_no_second_folder(recipe_file, root):

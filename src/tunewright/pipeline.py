@@ -36,7 +36,7 @@ from tunewright.artifacts.record import Input, Record, read_record, write_record
 from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, choosing, content_of_stage, link, new_run, runs_of
 from tunewright.artifacts.spending import alarm
 from tunewright.artifacts.verdict import Verdict
-from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError
+from tunewright.errors import BudgetSpent, GateFailed, RunFolderError, TunewrightError, printable
 from tunewright.gates.design import judge_design, judge_sizes, num_asked
 from tunewright.planning import KINDS, Planned, plan
 from tunewright.progress import clock
@@ -192,7 +192,7 @@ class _Runner:
     def say(self, text: str) -> None:
         """Tell the person who waits, and the log."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
         self._log(f"{now()} {text}\n")
 
     def _log(self, text: str) -> None:

@@ -8,7 +8,9 @@ import pytest
 from tests.stages.test_evaluate import make_rows
 
 from tunewright.artifacts.rundir import lock_folder
-from tunewright.cli.evaluating import DONE
+from tunewright.artifacts.verdict import judge
+from tunewright.cli.eval import _hold
+from tunewright.cli.evaluating import DONE, Evaluated, section_of
 from tunewright.cli.main import main
 
 
@@ -183,6 +185,18 @@ def test_unscored_answers_are_let_pass_knowingly(tw, rows, tmp_path, monkeypatch
         allowed = ("--allow", "answers_scored")
         code, out, _ = tw("eval", f"{server.url}#m", "exact-match", "--rows", rows, *SHORT, *allowed, "--json")
     assert code == 0 and json.loads(out)["models"][0]["scores"]["unscored"] == 1
+
+
+def test_what_a_gate_says_holds_nothing_that_a_terminal_obeys(tmp_path, capsys):
+    said = judge("answers_scored", False, measured="\x1b[31mred", bound="none", remedy="look")
+    _hold([Evaluated("m", tmp_path, None, [said])], ["answers_scored"])
+    assert "⟨U+001B⟩[31mred" in capsys.readouterr().err
+
+
+def test_a_suite_may_have_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "🎈.yaml").touch()
+    assert section_of("./🎈.yaml", None, ()).suite == "🎈.yaml"
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,14 @@ def test_check_prints_a_line_a_stage(here, capsys):
     assert "makes data.train, data.test" in out
 
 
+def test_check_prints_nothing_that_a_terminal_obeys(here, capsys):
+    (here / "\x1b[31m").mkdir()
+    (here / "good.yaml").write_text(GOOD.replace("smollm2-135m-instruct", '"./\\e[31m"'))
+    assert main(["check", "good.yaml", "--static"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "⟨U+001B⟩[31m" in out
+
+
 def test_check_prints_json(here, capsys):
     (here / "good.yaml").write_text(GOOD)
     main(["check", "good.yaml", "--static", "--json", "--set", "seed=3"])
@@ -225,3 +233,6 @@ def test_schema_prints_or_writes_the_json_schema(here, capsys):
     assert json.loads(capsys.readouterr().out) == recipe_schema()
     assert main(["schema", "--output", "deep/schema.json"]) == 0
     assert json.loads((here / "deep/schema.json").read_text()) == recipe_schema()
+    assert capsys.readouterr().out == ""
+    assert main(["schema", "--output", "deep/schema.json", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"schema": "deep/schema.json"}

@@ -325,9 +325,11 @@ def test_tw_estimate_of_a_recipe_tells_memory_hours_and_gpus(recipe_file):
 
 
 def test_tw_estimate_of_a_model_needs_its_config_alone(toy_model, tmp_path):
+    model = tmp_path / "a name with 🎈"
+    model.mkdir()
     for name in ("config.json", "tokenizer.json"):
-        (tmp_path / name).write_bytes((toy_model / name).read_bytes())
-    done = tw("estimate", tmp_path, "--gpus", "--set", "sft.batch_size=2")
+        (model / name).write_bytes((toy_model / name).read_bytes())
+    done = tw("estimate", model, "--gpus", "--set", "sft.batch_size=2")
     assert done.returncode == 0, done.stderr
     assert "2 rows of 512 tokens a pass" in done.stdout
     assert "H100 SXM" in done.stdout

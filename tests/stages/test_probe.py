@@ -9,6 +9,7 @@ from tests.stages.toy_models import CHATS, PROSE, train
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.rundir import find_run
 from tunewright.cli.main import main
+from tunewright.cli.probe import _section
 from tunewright.errors import GateFailed
 from tunewright.recipe.sections import ProbeSection
 from tunewright.reports.report import write_report
@@ -104,6 +105,10 @@ def test_the_command_line_prints_the_table_and_exits_1_where_a_base_was_expected
     assert done.returncode == 1, done.stderr
     assert "stops_by_itself" in done.stdout and "FAILED: INSTRUCT" in done.stdout
     assert (tmp_path / "kept" / "answers.jsonl").is_file()
+
+
+def test_a_model_may_have_any_name():
+    assert _section("./🎈", ()).model == "./🎈"
 
 
 def test_a_clean_base_passes_on_the_command_line_as_json(toys, capsys):

@@ -7,13 +7,13 @@ model and the rows are looked at too (`pipeline.preflight`).
 from __future__ import annotations
 
 import gc
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tunewright.artifacts.verdict import Status, Verdict
+from tunewright.cli.tables import print_json, print_text
 from tunewright.errors import EXIT_GATE, TunewrightError
 from tunewright.gates.design import judge_design
 from tunewright.recipe.links import reference_fields
@@ -37,12 +37,12 @@ def check(
             _preflight(loaded, verdicts)
     except TunewrightError:
         if not json_output:
-            print("\n".join(_in_short(verdicts)))
+            print_text("\n".join(_in_short(verdicts)))
         raise
     if json_output:
-        print(json.dumps(_as_json(loaded, verdicts), ensure_ascii=False, indent=2))
+        print_json(_as_json(loaded, verdicts))
     else:
-        print("\n".join([*plan_lines(loaded), *_in_short(verdicts)]))
+        print_text("\n".join([*plan_lines(loaded), *_in_short(verdicts)]))
     if any(verdict.stops for verdict in verdicts):
         raise typer.Exit(EXIT_GATE)
 

@@ -8,7 +8,6 @@ tw estimate MODEL       memory by the config alone: LoRA, QLoRA and full fine-tu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from tunewright.errors import EXIT_GATE, UserError
 from tunewright.progress import clock
 from tunewright.recipe.links import MODEL_FORMS, model_problem
 from tunewright.recipe.load import load_recipe, parse_recipe
+from tunewright.recipe.scaffold import quoted
 from tunewright.recipe.sections import DataSection, EvaluateSection, Recipe, SftSection
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _model(model: str, gpus: bool, overrides: list[str]) -> tuple[dict[str, Any]
     if found := model_problem(model):
         fix = f"tw estimate {found[1]}" if found[1] else "check the name"
         raise UserError(found[0], where="tw estimate", expected=f"{MODEL_FORMS}; or a recipe (.yaml)", fix=fix)
-    recipe = parse_recipe(ALONE.format(model=json.dumps(model)), "tw estimate", Path(), overrides)
+    recipe = parse_recipe(ALONE.format(model=quoted(model)), "tw estimate", Path(), overrides)
     shape, device = read_shape(tokenizer_folder(model)), this_device()
     data, section = _sections(recipe)
     training = _at_full_batches(shape, data, section, device.kind)

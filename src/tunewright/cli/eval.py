@@ -19,7 +19,7 @@ import typer
 from tunewright.cli.evaluating import Evaluated, evaluate_model, section_of
 from tunewright.cli.references import MODEL_FORMS, ROWS_FORMS, find_rows
 from tunewright.cli.tables import print_json, print_table, print_text
-from tunewright.errors import GateFailed, UserError
+from tunewright.errors import GateFailed, UserError, printable
 from tunewright.reports import words
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def _hold(found: Sequence[Evaluated], allow: Sequence[str]) -> None:
     for one in found:
         for verdict in one.verdicts:
             if verdict.status != "PASSED":
-                print(f"  {verdict.status} {verdict.name} ({one.name}): {verdict.measured}", file=sys.stderr)
+                told = f"  {verdict.status} {verdict.name} ({one.name}): {verdict.measured}"
+                print(printable(told), file=sys.stderr)
             if verdict.status == "FAILED" and verdict.name not in allow:
                 raise GateFailed(
                     f"gate {verdict.name} FAILED: {verdict.measured}",

@@ -7,7 +7,6 @@ written last. So the same command takes what is there, and goes on where a kille
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tunewright.artifacts.files import make_folder, read_json, write_json, write_jsonl
 from tunewright.cli.references import FoundModel, find_model
 from tunewright.errors import DataError, UserError
+from tunewright.recipe.scaffold import quoted
 
 if TYPE_CHECKING:
     from tunewright.artifacts.checkpoint import Adapter, Trained
@@ -54,7 +54,7 @@ def section_of(suite: str, limit: int | None, overrides: Sequence[str]) -> Evalu
         "recipe: eval\nmodel: ./model\nseed: 7\nstages:\n"
         "  - data: {sources: [{type: bfcl}]}\n  - evaluate: {rows: data.test}\n"
     )
-    told = [f"suite={json.dumps(suite)}", *([f"limit={limit}"] if limit else []), *overrides]
+    told = [f"suite={quoted(suite)}", *([f"limit={limit}"] if limit else []), *overrides]
     if any(override.startswith("endpoint.") for override in overrides):  # URL and model come from the argument
         told[:0] = ["backend=openai", f'endpoint={{url: "{NO_URL}", model: model}}']
     recipe = parse_recipe(text, "tw eval", Path(), [f"evaluate.{override}" for override in told])

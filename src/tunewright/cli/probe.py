@@ -8,7 +8,6 @@ What a recipe's `probe` section can say is set with `--set`, by its names.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ import typer
 from tunewright.cli.references import MODEL_FORMS, find_model
 from tunewright.cli.tables import print_json, print_table, print_text
 from tunewright.errors import EXIT_GATE
+from tunewright.recipe.scaffold import quoted
 
 if TYPE_CHECKING:
     from tunewright.artifacts.probed import Probed, ProbeResult
@@ -60,7 +60,7 @@ def _section(model: str, overrides: Sequence[str]) -> ProbeSection:
     """
     from tunewright.recipe.load import parse_recipe
 
-    text = f"recipe: probe\nmodel: {json.dumps(find_model(model).base)}\nseed: 7\nstages:\n  - probe: {{}}\n"
+    text = f"recipe: probe\nmodel: {quoted(find_model(model).base)}\nseed: 7\nstages:\n  - probe: {{}}\n"
     recipe = parse_recipe(text, "tw probe", Path(), [f"probe.{override}" for override in overrides])
     section: ProbeSection = recipe.stages[0][1]
     return section
