@@ -96,4 +96,4 @@ def test_a_module_in_the_current_folder_is_found(tmp_path):
         "from tunewright.sources.filters.build import build_check\n"
         "build_check(CustomFilter(type='custom', function='mine:keep'))"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=600)
