@@ -7,7 +7,8 @@ from tunewright.artifacts.dataset import Rows
 from tunewright.artifacts.files import write_jsonl
 from tunewright.backends.protocol import Completion
 from tunewright.backends.spending import BudgetReached
-from tunewright.errors import DataError, GateFailed, ModelError, UserError
+from tunewright.errors import DataError, EnvironmentProblem, GateFailed, ModelError, UserError
+from tunewright.graders.sandbox import Limits, Sandbox
 from tunewright.models.precision import resolve_precision
 from tunewright.recipe.sections import Endpoint, EvaluateSection
 from tunewright.stages.evaluate.answers import endpoint_backend
@@ -485,3 +486,20 @@ def test_tool_calls_are_read_in_the_form_that_the_models_template_writes(toy_mod
     assert told.inference.calls_read_as == "mistral"
     other, _ = run_stage(rows, section(toy_model), tmp_path / "other")
     assert other.inference.calls_read_as == ""
+
+
+CODE = {"suite": "sample", "options": {"grader": {"type": "code_tests", "name": "tests"}}}
+
+
+def test_where_code_of_answers_ran_stands_in_the_scores_and_too_little_isolation_is_refused(
+    toy_model, rows, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tunewright.graders.code.shared_sandbox", lambda *_: weak)
+    with Sandbox(Limits(workers=1), without=("namespaces",)) as weak:
+        scores, _ = run_stage(rows, section(toy_model, most_unscored=1.0, **CODE), tmp_path / "out")
+        assert scores.isolation == weak.describe() and scores.isolation["level"] == "rlimits"
+        chosen = section(toy_model, require_sandbox="full", **CODE)
+        with pytest.raises(EnvironmentProblem, match="level `rlimits`"):
+            run_stage(rows, chosen, tmp_path / "refused")
+    assert not (tmp_path / "refused" / "answers.jsonl").exists()
+    assert run_stage(rows, section(toy_model), tmp_path / "none")[0].isolation is None

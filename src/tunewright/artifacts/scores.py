@@ -168,6 +168,8 @@ class Scores(Artifact):
     prompt_parity: str = ""
     """of a server that renders by itself: in how many requests it was sent what the rows say"""
     inference: Inference = Inference()
+    isolation: dict[str, Any] | None = None
+    """where the suite's graders ran code: level, layers, and why there are not more; None where none ran code"""
     seconds: float
     prompt_tokens: int
     answer_tokens: int

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tunewright.errors import UserError
-from tunewright.graders.protocol import Grade, Row
+from tunewright.graders.protocol import Grade, Grader, Row
 from tunewright.graders.sandbox import Level, Sandbox, shared_sandbox
 
 FENCE = "```"
@@ -36,6 +36,24 @@ def level_of(name: str) -> Level:
     except KeyError:
         known = ", ".join(level.name.lower() for level in Level)
         raise UserError(f"{name!r} is no level of isolation", where="require_sandbox", expected=known) from None
+
+
+def sandboxes_of(graders: Iterable[Grader]) -> list[Sandbox]:
+    """Return the sandboxes in which graders, or parts of them, run code."""
+    parts = [part for grader in graders for part in (grader, *getattr(grader, "parts", {}).values())]
+    return [part.sandbox for part in parts if getattr(part, "sandbox", None) is not None]
+
+
+def isolation(graders: Iterable[Grader], require: str | None = None) -> dict[str, Any] | None:
+    """Return level, layers and what is missing of the sandbox that shuts in least; None where no code is run.
+
+    Raises:
+        EnvironmentProblem: it does not reach the level `require`. UserError: there is no such level.
+    """
+    sandboxes = sandboxes_of(graders)
+    for sandbox in sandboxes:
+        sandbox.require(None if require is None else level_of(require))
+    return min(sandboxes, key=lambda sandbox: sandbox.level).describe() if sandboxes else None
 
 
 def concurrently(

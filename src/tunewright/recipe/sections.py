@@ -322,6 +322,9 @@ class EvaluateSection(StageSection):
     most_unscored: float = Field(
         default=0.01, ge=0, le=1, description="share of answers that may come without a score before the stage fails"
     )
+    require_sandbox: Literal["none", "process", "rlimits", "namespaces", "full"] | None = Field(
+        default=None, description="refuse to run code at less isolation than this"
+    )
     seed: int | None = Field(
         default=None, ge=0, description="seed of worked examples, drawn answers and a suite's own rows"
     )

@@ -22,6 +22,7 @@ from tunewright.artifacts.grades import DryRun
 from tunewright.backends.protocol import Sampling
 from tunewright.errors import DataError
 from tunewright.gates.graders import diagnose, grader_can_teach, verdict_of
+from tunewright.graders.code import isolation
 from tunewright.graders.dry_run import Graded, Measured, examine
 from tunewright.graders.policy import Policy, by_row, local_policy
 from tunewright.graders.protocol import Grade, GradeError, Grader, Row, TokenUsage, grade_many, load_grader
@@ -93,21 +94,14 @@ def _result(grader: Grader, measured: Measured, out: Path, seconds: float) -> Dr
 
 def told(grader: Grader, measured: Measured) -> dict[str, Any]:
     """Return what a dry run found as JSON values: verdict, findings, measurements."""
-    findings = diagnose(measured)
+    findings, isolated = diagnose(measured), isolation([grader])
     return {
         "grader": grader.name,
         "verdict": verdict_of(findings),
         "findings": [{**asdict(finding), "change": finding.change} for finding in findings],
         "measured": measured.as_json(),
-        "isolation": isolation_of(grader),
+        "isolation": isolated["level"] if isolated else None,
     }
-
-
-def isolation_of(grader: Grader) -> str | None:
-    """Return the least isolation in which a grader, or a part of it, runs code; None if none does."""
-    graders = [grader, *getattr(grader, "parts", {}).values()]
-    levels = [one.sandbox.level for one in graders if getattr(one, "sandbox", None) is not None]
-    return str(min(levels).name.lower()) if levels else None
 
 
 def pick_rows(rows: Sequence[Row], count: int, seed: int) -> list[Row]:

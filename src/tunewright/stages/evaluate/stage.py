@@ -25,6 +25,7 @@ from tunewright.chat.render import Renderer
 from tunewright.errors import DataError, UserError
 from tunewright.gates.answers import answers_complete, answers_scored
 from tunewright.gates.decision import score_required
+from tunewright.graders.code import isolation
 from tunewright.graders.judge import refuse_self_judging
 from tunewright.models.find import model_folder, tokenizer_folder
 from tunewright.models.precision import resolve_precision
@@ -64,13 +65,15 @@ def evaluate(
     Raises:
         DataError: no rows; or a prompt longer than the model's context: names the row.
         ModelError: the model cannot be loaded, or is not the one the adapter was trained on.
-        UserError: the suite, or what the section asks of it, is wrong.
+        UserError: the suite, or what the section asks of it, is wrong. EnvironmentProblem: code of its graders would
+            run at less isolation than the section requires.
     """
     began = time.perf_counter()
     ref = trained.base_model if trained else str(section.model)
     suite = find_suite(section.suite, section.options)
     data = asked_rows(rows, suite, section)
     inference = settings(section, suite)
+    isolated = isolation(suite.graders, section.require_sandbox)
     for grader in suite.graders:
         refuse_self_judging(grader, section.endpoint.model if section.endpoint else ref)
     folder = _folder(ref, section)
@@ -108,6 +111,7 @@ def evaluate(
         detectable=detectable,
         prompt_parity=parity,
         inference=inference.model_copy(update={"calls_read_as": calls_read_as}),
+        isolation=isolated,
         seconds=time.perf_counter() - began,
         prompt_tokens=sum(row.prompt_tokens for row in scored),
         answer_tokens=sum(row.answer_tokens for row in scored),
