@@ -1,7 +1,7 @@
 """Does training take the memory that we said it would? Estimates from configs alone against measured peaks.
 
     python -m benchmarks.estimate                 all cases, a process each; about ten minutes on two cores
-    python -m benchmarks.estimate CASE ...        some of them; the others stay in the baseline as they were
+    python -m benchmarks.estimate CASE ...        some of them; the others stay in this machine's baseline as they were
     python -m benchmarks.estimate --kept          runs nothing: today's estimate against the peaks measured before
 
 A case is a model (real shapes, random weights, except `smollm2-135m`), what is trained, a batch, and how rows are laid
@@ -9,7 +9,7 @@ out. Each runs three steps in a process of its own; measured is the peak residen
 all libraries were imported. LoRA runs the stage's own trainer; full fine-tuning, which the stage does not do, a plain
 loop over the same kernels.
 
-writes   benchmarks/baselines/<device>__estimate.json
+writes   benchmarks/baselines/<device>__estimate.json; each case has the machine, versions and day of its own run
 """
 
 import argparse
@@ -23,12 +23,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from benchmarks.report import BASELINES, file_stem, machine, processor, write_results
 from tunewright.models.devices import available_memory, peak_resident, resident_memory
 from tunewright.models.estimate import Training, training_memory
 from tunewright.models.find import model_folder
 from tunewright.models.shape import Linear, Shape, read_shape
 
-BASELINES = Path(__file__).parent / "baselines"
 MOST_BYTES = 6 * 10**9
 MOST_ERROR = 0.15
 STEPS = 3
@@ -101,7 +103,6 @@ def make_model(case: Case, folder: Path) -> Path:
     """Write a model of the case's shape with random weights, and SmolLM2's tokenizer; return its folder."""
     if case.config is None:
         return model_folder(ALIAS)
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(0)
@@ -147,8 +148,6 @@ def run_lora(case: Case, folder: Path, rows: list[dict[str, list[int]]]) -> dict
 
 def run_full(case: Case, folder: Path, rows: list[dict[str, list[int]]]) -> dict[str, Any]:
     """All parameters: our packed rows, attention and head, clipping and AdamW as the trainer has them."""
-    import torch
-
     import tunewright.stages.sft.trainer  # noqa: F401  # the base is a process that has imported everything
     from tunewright.kernels.linear_ce import fused_linear_ce
     from tunewright.kernels.packed_attention import use_packed_attention
@@ -218,10 +217,19 @@ def shape_from(fields: dict[str, Any]) -> Shape:
     return Shape(**{**fields, "linears": tuple(Linear(*linear) for linear in fields["linears"])})
 
 
-def kept() -> dict[str, dict[str, Any]]:
-    """Return the cases of the baselines in this repository, by name."""
-    files = sorted(BASELINES.glob("*__estimate.json"))
-    return {row["case"]: row for path in files for row in json.loads(path.read_text())["cases"]}
+def kept(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Return the cases of these baselines by name, each with the machine that it was measured on."""
+    found = {}
+    for path in files:
+        baseline = json.loads(path.read_text())
+        found |= {row["case"]: {"machine": baseline["machine"], **row} for row in baseline["cases"]}
+    return found
+
+
+def kept_here() -> dict[str, dict[str, Any]]:
+    """Return the cases that this machine has a baseline of."""
+    path = BASELINES / f"{file_stem(about_here(), 'estimate')}.json"
+    return kept([path] if path.is_file() else [])
 
 
 def child(*arguments: str) -> dict[str, Any]:
@@ -248,11 +256,11 @@ def main(arguments: Sequence[str] = ()) -> None:
     if options.run:
         print(json.dumps(run_case(CASES[options.run], Path(options.cases[0]))))
         return
-    before = kept() if options.kept or options.cases else {}
+    before = kept(sorted(BASELINES.glob("*__estimate.json"))) if options.kept else kept_here() if options.cases else {}
     print(f"{'case':<34}{'peak':>6}{'said':>8}{'error':>8}   interval, GB")
     rows = []
     for name in before if options.kept else options.cases or CASES:
-        rows.append(compare(before[name] if options.kept else measure(name)))
+        rows.append(compare(before[name] if options.kept else {**measure(name), "machine": about_here()}))
         print(told(rows[-1]), flush=True)
         if options.parts:
             print("   ", {part: f"{size / 1e6:.0f} MB" for part, size in rows[-1]["parts"].items()}, flush=True)
@@ -267,11 +275,12 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 def write_baseline(rows: list[dict[str, Any]]) -> None:
     """Write the numbers with the machine."""
-    import torch
+    write_results(BASELINES, about_here(), "estimate", {"cases": rows})
 
-    from benchmarks.report import machine, processor, write_results
 
-    write_results(BASELINES, machine(torch.float32, processor()), "estimate", {"cases": rows})
+def about_here() -> dict[str, object]:
+    """Return this machine, as it is now."""
+    return machine(torch.float32, processor())
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

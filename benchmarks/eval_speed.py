@@ -164,7 +164,14 @@ def show(found: dict[str, object]) -> Finding:
     claim = f"{found['job']}: seconds, lm-eval / ours"
     finding = Finding(claim, ratios(seconds["lm-eval"], seconds["ours"]), AT_LEAST, at_least=True)
     print(f"    {finding.told()}")
+    if not same_work(found):
+        print("    NOT THE SAME WORK: prompts or answers differ, the ratio holds for nothing")
     return finding
+
+
+def same_work(found: dict[str, object]) -> bool:
+    """Return whether both sides read the same prompts and gave the same answers."""
+    return found["same_prompts"] is True and found["same_answers"] == found["rows"]
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -192,8 +199,14 @@ def main(arguments: Sequence[str] = ()) -> None:
     finally:
         harness.close()
     if not options.limit:
-        payload = {"against": harness.about, "jobs": found, "findings": [finding.as_json() for finding in findings]}
+        told = [
+            {**finding.as_json(), "met": finding.met and same_work(job)}
+            for finding, job in zip(findings, found, strict=True)
+        ]
+        payload = {"against": harness.about, "jobs": found, "findings": told}
         print(f"\n  written to {write_results(BASELINES, about, 'eval_speed', payload)}")
+    if not all(map(same_work, found)):
+        sys.exit(1)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

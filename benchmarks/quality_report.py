@@ -9,14 +9,16 @@ reads    lines of results.jsonl
 writes   FOLDER/entropy_quality_<device>_<date>.md and .json
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.report import file_stem, told_machine
+from benchmarks.report import file_stem
 from tunewright.artifacts.files import make_folder, write_json, write_text
 from tunewright.stats.corrections import holm
 from tunewright.stats.intervals import mean_interval
@@ -24,7 +26,7 @@ from tunewright.stats.paired import newcombe_paired, permutation_p
 
 NONE = "none"
 CONFIDENCE = 0.95
-HOW = ("mean_weight", "learning_rate", "train_seconds")
+HOW = ("mean_weight", "learning_rate")
 PLOT_WIDTH = 49
 
 Line = dict[str, Any]
@@ -147,9 +149,16 @@ def levels_table(arms: dict[str, dict[int, Line]]) -> list[str]:
             metric.told(_mean([value for line in lines.values() for value in line[name]]))
             for name, metric in METRICS.items()
         ]
-        weight, rate, seconds = (_mean([line[name] for line in lines.values()]) for name in HOW)
-        table.append([arm, str(len(lines)), f"{weight:.3f}", f"{rate:.2g}", f"{seconds:.0f} s", *scores])
+        weight, rate = (_mean([line[name] for line in lines.values()]) for name in HOW)
+        table.append([arm, str(len(lines)), f"{weight:.3f}", f"{rate:.2g}", _training(list(lines.values())), *scores])
     return _markdown(table)
+
+
+def _training(lines: Sequence[Line]) -> str:
+    """Return the median time of a training and its range: a mean would take one busy hour for the rule."""
+    seconds = [line["train_seconds"] for line in lines]
+    spread = f" ({min(seconds):.0f} to {max(seconds):.0f})" if len(seconds) > 1 else ""
+    return f"{median(seconds):.0f} s{spread}"
 
 
 def differences_table(found: dict[str, dict[str, Difference]]) -> list[str]:
@@ -233,7 +242,7 @@ def equal_scores(budgets: Sequence[Sequence[Line]], labels: str) -> dict[str, Eq
     for lines in budgets:
         for arm, of_seed in by_arm(lines, labels).items():
             nll = _mean([value for line in of_seed.values() for value in line["nll"]])
-            points.setdefault(arm, []).append((_mean([line["train_seconds"] for line in of_seed.values()]), nll))
+            points.setdefault(arm, []).append((median(line["train_seconds"] for line in of_seed.values()), nll))
     lowest = {arm: min(nll for _, nll in found) for arm, found in points.items()}
     found = {}
     for arm in points.keys() - {NONE} if NONE in points else ():
@@ -276,15 +285,13 @@ def _seconds(value: float | None) -> str:
 def report(budgets: Sequence[Sequence[Line]]) -> tuple[str, dict[str, Any]]:
     """Return the whole report, as Markdown and as JSON: of the last budget, and times to equal score if several."""
     lines = budgets[-1]
-    about, settings = lines[-1]["machine"], lines[-1]["settings"]
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    settings = lines[-1]["settings"]
     text = [
         "# Which tokens should count: measured",
         "",
         "Written by `python -m benchmarks.entropy_quality`; what it measures stands at the head of that file.",
         "",
-        f"- {told_machine(about)}, {about['measured']}",
-        f"- {versions}",
+        *(told for about in machines(budgets) for told in _told_machine(about)),
         f"- {', '.join(f'{name} {value}' for name, value in settings.items())}",
         f"- {len(lines[-1]['rows'])} held-out rows of {len(set(lines[-1]['groups']))} functions, "
         f"{len(lines[-1]['prompts'])} chat prompts",
@@ -304,6 +311,24 @@ def report(budgets: Sequence[Sequence[Line]]) -> tuple[str, dict[str, Any]]:
         told, asjson["time_to_equal_score"] = time_section(budgets)
         text += told
     return "\n".join(text).rstrip() + "\n", asjson
+
+
+def machines(budgets: Sequence[Sequence[Line]]) -> list[dict[str, Any]]:
+    """Return the machines, with versions, that any result came from: each with its number of `results` and its days."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in (line for lines in budgets for line in lines):
+        about = {name: value for name, value in line["machine"].items() if name not in ("measured", "load_average")}
+        known = found.setdefault(json.dumps(about, sort_keys=True), {**about, "results": 0, "measured": []})
+        known["results"] += 1
+        known["measured"] = sorted({*known["measured"], line["machine"]["measured"][:10]})
+    return list(found.values())
+
+
+def _told_machine(about: dict[str, Any]) -> list[str]:
+    days = " to ".join(dict.fromkeys((about["measured"][0], about["measured"][-1])))
+    where = f"{about['device']}, {about['threads']} threads of {about['cores']} cores, {about['dtype']}"
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return [f"- {about['results']} results from {where}, {days}:", f"  {versions}"]
 
 
 def _base(lines: Sequence[Line]) -> list[str]:
@@ -328,5 +353,5 @@ def write_report(budgets: Sequence[Sequence[Line]], folder: Path) -> tuple[str, 
     device = file_stem(about, "").removesuffix("__")
     path = make_folder(folder) / f"entropy_quality_{device}_{date.fromisoformat(about['measured'][:10])}.md"
     write_text(path, text)
-    write_json(path.with_suffix(".json"), {"machine": about, **found})
+    write_json(path.with_suffix(".json"), {"machines": machines(budgets), **found})
     return text, path

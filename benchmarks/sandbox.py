@@ -63,29 +63,40 @@ def children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def fresh_processes_per_second(count: int) -> float:
-    began = time.perf_counter()
-    for _ in range(count):
-        subprocess.run([*interpreter(), "-c", "pass"], check=True)
-    return count / (time.perf_counter() - began)
+class Fresh:
+    """A bare Python for each grade, as many at a time as a level has workers; measured like a level."""
+
+    def __init__(self, workers: int):
+        self.workers, self.rates, self.grades, self.processor_seconds = workers, [], 0, 0.0
+
+    def measure(self, count: int) -> None:
+        """Start and end `count` processes."""
+        command = [*interpreter(), "-c", "pass"]
+        began, busy = time.perf_counter(), time.process_time() + children_seconds()
+        with ThreadPoolExecutor(self.workers) as pool:
+            for done in [pool.submit(subprocess.run, command, check=True) for _ in range(count)]:
+                done.result()
+        self.rates.append(count / (time.perf_counter() - began))
+        self.grades += count
+        self.processor_seconds += time.process_time() + children_seconds() - busy
 
 
-def told(rates: list[float]) -> str:
-    return f"{statistics.median(rates):7.1f} a second  ({min(rates):.1f} to {max(rates):.1f})"
+def told(side: Side | Fresh) -> str:
+    rates, each = side.rates, 1e3 * side.processor_seconds / side.grades
+    spread = f"({min(rates):.1f} to {max(rates):.1f})"
+    return f"{statistics.median(rates):7.1f} a second  {spread}, {each:.1f} ms of processor time each"
 
 
 def main(grades: int = 200, rounds: int = 5, workers: int = 1) -> None:
     sides = {name: Side(without, workers) for name, without in LEVELS.items()}
-    fresh: list[float] = []
+    fresh = Fresh(workers)
     for _ in range(rounds):
         for side in sides.values():
             side.measure(grades)
-        fresh.append(fresh_processes_per_second(20))
+        fresh.measure(20)
     for name, side in sides.items():
         side.close()
-        per_grade = side.processor_seconds / side.grades
-        reached = side.sandbox.level.name.lower()
-        print(f"  {name:<12}reached {reached:<12}{told(side.rates)}, {1e3 * per_grade:.1f} ms of processor time each")
+        print(f"  {name:<12}reached {side.sandbox.level.name.lower():<12}{told(side)}")
     print(f"  {'a bare, fresh Python for each':<32}{told(fresh)}")
     print(f"  {workers} worker(s), {grades} grades of 5 cases a round, {rounds} rounds; one core at full: ", end="")
     print(f"{sides['full'].grades / sides['full'].processor_seconds:.0f} a second by processor time")

@@ -13,7 +13,7 @@ so does its clean twin: what is said of both counts as nothing.
     not applicable  TRL has nothing that could see it; the reason stands with the fault
 
 reads    the faults of `tunewright.faults`
-writes   trl.json: versions, and fault -> {said, why}
+writes   trl.json: versions, and fault -> {said, why}, with `versions` where it was measured with others
 """
 
 import json
@@ -47,7 +47,7 @@ def main(names: list[str]) -> int:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["trl", "datasets", "peft", "torch"])
         twins: dict[tuple[str, str], dict[str, Any]] = {}
-        found = json.loads(RESULTS.read_text(encoding="utf-8"))["faults"] if names else {}
+        found = kept() if names else {}
         for fault in [fault for fault in FAULTS if not names or fault.name in names]:
             found[fault.name] = measured(fault, Path(folder), context, twins)
             print(f"{fault.name:<40}{found[fault.name]['said']:<16}{found[fault.name]['why'][:140]}", flush=True)
@@ -55,11 +55,21 @@ def main(names: list[str]) -> int:
     return 0
 
 
-def write(found: dict[str, dict[str, str]]) -> None:
-    """Write what was measured so far, with the versions."""
-    packages = ("trl", "transformers", "peft", "torch", "datasets")
-    known = {fault.name: found[fault.name] for fault in FAULTS if fault.name in found}
-    value = {"versions": {name: version(name) for name in packages}, "faults": known}
+def kept() -> dict[str, dict[str, Any]]:
+    """Return what was measured before, each fault with the versions of its own run."""
+    before = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return {name: {"versions": before["versions"], **said} for name, said in before["faults"].items()}
+
+
+def write(found: dict[str, dict[str, Any]]) -> None:
+    """Write what was measured so far, with the versions; a fault that was measured with others keeps its own."""
+    versions = {name: version(name) for name in ("trl", "transformers", "peft", "torch", "datasets")}
+    known = {}
+    for name in (fault.name for fault in FAULTS if fault.name in found):
+        said = found[name]
+        same = said.get("versions", versions) == versions
+        known[name] = {key: value for key, value in said.items() if key != "versions" or not same}
+    value = {"versions": versions, "faults": known}
     RESULTS.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -72,3 +72,12 @@ def test_a_report_without_plain_cross_entropy_has_no_differences():
     text, found = report([[line("top20", 1)]])
     assert "Differences" not in text
     assert found["differences_to_none"] == {"clean": {}}
+
+
+def test_results_of_two_machines_are_told_as_such_and_one_slow_training_is_not_the_rule():
+    slow = line("top20", 4, train_seconds=6400.0)
+    slow["machine"] = {**slow["machine"], "device": "another CPU", "measured": "2026-11-22T00:00:00+00:00"}
+    text, _ = report([[*lines(), slow]])
+    assert "- 6 results from CPU, 2 threads of 2 cores, float32, 2026-11-21:" in text
+    assert "- 1 results from another CPU, 2 threads of 2 cores, float32, 2026-11-22:" in text
+    assert "| 64 s (64 to 6400) |" in text
