@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from tunewright.cli.tables import plain_lines
-from tunewright.faults.bench import NO_EFFECT, Bench, Found, trl_versions
+from tunewright.faults.bench import NO_EFFECT, Bench, Found, trl_results, trl_versions
 from tunewright.faults.fault import GROUPS
 from tunewright.faults.groups import FAULTS
 
@@ -125,6 +125,8 @@ def _beside() -> str:
     """Return how TRL was asked, and what others promise."""
     promises = json.loads((files("tunewright.faults") / "promises.json").read_text(encoding="utf-8"))
     versions = ", ".join(f"{name} {number}" for name, number in trl_versions().items())
+    if others := sum("versions" in said for said in trl_results().values()):
+        versions += f"; {others} of the faults with others, which trl.json names"
     lines = [
         "## TRL alone, and what others promise\n",
         f"TRL was run on the same model folder and the same rows ({versions}): stock `SFTTrainer` with "
