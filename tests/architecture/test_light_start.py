@@ -19,7 +19,7 @@ NO_TORCH = (
 def modules_after(code: str, cwd=None) -> set[str]:
     """The top-level modules that a process has loaded after `code`."""
     ask = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}}, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=120, cwd=cwd)
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=600, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.splitlines()[-1].split())
 

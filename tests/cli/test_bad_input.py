@@ -35,7 +35,7 @@ def project(toy_model, tmp_path):
 
         def run(self, *arguments, verb="run"):
             command = [sys.executable, "-m", "tunewright", verb, *(arguments or ("r.yaml",))]
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, timeout=300)
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, timeout=600)
             assert "Traceback" not in done.stderr
             return done
 

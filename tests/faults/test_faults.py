@@ -96,7 +96,8 @@ WAY = (STATIC, CHECK)
 
 @pytest.fixture(scope="module")
 def twin(models, tmp_path_factory):
-    return drive(build(Shape(), tmp_path_factory.mktemp("twin") / "project", models).folder, WAY)
+    shape = Shape(settings={"sft.precision": "float32"})
+    return drive(build(shape, tmp_path_factory.mktemp("twin") / "project", models).folder, WAY)
 
 
 def test_the_sound_project_passes_in_silence(twin):

@@ -47,7 +47,7 @@ def read(server: Hub, home: Path, *sources: dict[str, object], token: str = "") 
     environment |= {"HF_TOKEN": token} if token else {}
     told = json.dumps([{"name": NAME, **source} for source in sources or ({},)])
     done = subprocess.run(
-        [sys.executable, "-c", READ, told], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", READ, told], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert TOKEN not in done.stdout + done.stderr

@@ -84,7 +84,7 @@ def read_alone(source: HubSource, home: Path, **environment: str) -> list[dict[s
     )
     command = [sys.executable, "-c", code, source.model_dump_json()]
     environment = {**os.environ, "HF_HOME": str(home), **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=600)
     found = json.loads(done.stdout)
     if isinstance(found, str):
         raise DataError(found)

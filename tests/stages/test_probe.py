@@ -97,7 +97,7 @@ def test_an_assistant_said_to_be_one_goes_on(toys, tmp_path, root):
 
 
 def tw(*arguments):
-    return subprocess.run([sys.executable, "-m", "tunewright", *arguments], capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-m", "tunewright", *arguments], capture_output=True, text=True, timeout=600)
 
 
 def test_the_command_line_prints_the_table_and_exits_1_where_a_base_was_expected(toys, tmp_path):
