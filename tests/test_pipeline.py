@@ -181,10 +181,11 @@ def test_the_time_of_a_killed_attempt_counts_in_the_record_and_the_run(data_reci
     stage.mkdir()
     left = {"fingerprint": fingerprint, "start": "2026-01-01T00:00:00+00:00", "seconds": 1000.0, "attempts": 3}
     (stage / "started.json").write_text(json.dumps(left))  # as a killed attempt leaves it
+    began = time.monotonic()
     again = run(data_recipe, root)
     made = read_record(stage).provenance
     assert (made.attempts, made.start) == (4, left["start"])
-    assert 1000 < made.seconds < 1060
+    assert 1000 < made.seconds <= 1000 + time.monotonic() - began
     assert again.state["stages"][0]["seconds"] == made.seconds
 
 
@@ -212,21 +213,31 @@ def start(recipe_file, root):
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True)
 
 
-def wait_for(path: Path, process, seconds=120):
+def wait_for(moment, process, seconds=600):
     end = time.monotonic() + seconds
-    while not path.exists() and process.poll() is None and time.monotonic() < end:
+    while not moment() and process.poll() is None:
+        assert time.monotonic() < end
         time.sleep(0.005)
-    assert path.exists() or process.poll() is not None
+
+
+def begun(stage: Path):
+    """True from the stage's beginning on: `started.json` is gone again when it ends."""
+    return lambda: (stage / "started.json").exists() or (stage / "record.json").exists()
+
+
+def saved(stage: Path):
+    """The checkpoints of step 4 or later."""
+    return (path for path in stage.glob("checkpoints/checkpoint-*") if int(path.name.split("-")[1]) >= 4)
 
 
 def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(recipe_file, root, tmp_path):
     undisturbed = outcome(run(recipe_file, tmp_path / "undisturbed"))
     folder = root / "toy" / "1"
     moments = (
-        folder / "1-data" / "started.json",
-        folder / "2-before" / "answers.jsonl",
-        folder / "3-sft" / "checkpoints" / "checkpoint-4",
-        folder / "4-after" / "started.json",
+        begun(folder / "1-data"),
+        (folder / "2-before" / "answers.jsonl").exists,
+        lambda: any(saved(folder / "3-sft")) or (folder / "3-sft" / "record.json").exists(),
+        begun(folder / "4-after"),
     )
     for moment in moments:
         process = start(recipe_file, root)
@@ -235,7 +246,7 @@ def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(recipe_file, ro
         process.wait()
         process.stderr.close()
     process = start(recipe_file, root)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert "goes on where it stopped" in errors or "done already" in errors
     assert outcome(RunFolder(folder)) == undisturbed
@@ -244,9 +255,9 @@ def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(recipe_file, ro
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(recipe_file, root):
     process = start(recipe_file, root)
-    wait_for(root / "toy" / "1" / "3-sft" / "started.json", process)
+    wait_for(begun(root / "toy" / "1" / "3-sft"), process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "fix: to go on: tw run" in errors
     assert "Traceback" not in errors
