@@ -39,7 +39,7 @@ from tunewright.stats.paired import difference_interval, mcnemar_by_group, permu
 from tunewright.suites.tool_calls import score_tool_calls
 
 SEED = 7
-MAX_TOKENS, TEST_ROWS = 384, 150
+MAX_TOKENS, TEST_ROWS, ANSWER_TOKENS = 384, 150, 96
 BATCH, LEARNING_RATE = 4, 1e-3
 WEIGHTING = EntropyConfig(type="linear", floor=0.2)
 METRICS = ("valid_json", "name_match", "args_exact", "call_f1", "schema_valid", "arg_f1", "called", "args_bfcl")
@@ -62,11 +62,12 @@ def make_rows(renderer: Renderer) -> tuple[list, list]:
 
 # ── 2. measure ──────────────────────────────────────────────────────────────────────────────────────────────────────
 # The model answers greedily, and each answer is scored against the right call.
-def measure(model, renderer: Renderer, rows: list, shots: list = ()) -> list[dict[str, float]]:
+def measure(model, renderer: Renderer, rows: list, tokens: int, shots: list = ()) -> list[dict[str, float]]:
     examples = [(shot.messages, shot.tools) for shot in shots]
     prompts = [Prompt(row.id, tuple(renderer.prompt(row.prompt, row.tools, examples))) for row in rows]
     backend = HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, batch_size=38)
-    answers = {c.id: renderer.decode(c.token_ids) for batch in backend.generate(prompts, Sampling(96)) for c in batch}
+    batches = backend.generate(prompts, Sampling(tokens))
+    answers = {one.id: renderer.decode(one.token_ids) for batch in batches for one in batch}
     return [score_tool_calls(answers[row.id], row).scores for row in rows]
 
 
@@ -142,17 +143,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--limit", type=int, default=None, help="test rows")
+    parser.add_argument("--tokens", type=int, default=ANSWER_TOKENS, help="longest answer")
     options = parser.parse_args()
     folder = model_folder("smollm2-135m-instruct")
     renderer = Renderer.from_folder(folder)
     train_rows, test_rows = make_rows(renderer)
     test_rows = test_rows[: options.limit]
     precision = resolve_precision("auto")
-    before = measure(load_model(folder, precision), renderer, test_rows)
+    before = measure(load_model(folder, precision), renderer, test_rows, options.tokens)
     print("before:", {m: rate_interval(int(sum(s[m] for s in before)), len(before)) for m in METRICS[:3]})
     with tempfile.TemporaryDirectory() as out:
         adapter = train(folder, renderer, train_rows, options.steps, Path(out))
-        after = measure(load_model(folder, precision, adapter), renderer, test_rows)
+        after = measure(load_model(folder, precision, adapter), renderer, test_rows, options.tokens)
     print(json.dumps(compare(before, after, [row.group for row in test_rows]), indent=2))
 
 

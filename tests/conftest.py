@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads of two processes fight over two cores
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # what two compile at once, they do not write into one folder
-    COMPILED = Path(tempfile.gettempdir()) / f"torchinductor-of-tests-{os.getuid()}" / worker
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(COMPILED))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else what is started here would not hear Ctrl-C either
 

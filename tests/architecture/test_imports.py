@@ -1,6 +1,7 @@
 """Imports run one way, read from the source: nothing here is imported."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Every name that a file imports, wherever in the file, with its module in front."""
     found = set()
@@ -45,6 +47,7 @@ FILES = sorted(SRC.rglob("*.py"))
 MODULES = {module_name(path) for path in FILES}
 
 
+@cache
 def ours(path: Path) -> set[str]:
     """The modules of this package that a file imports."""
     names = {name.removeprefix("tunewright.") for name in imported(path) if name.startswith("tunewright.")}

@@ -6,8 +6,6 @@ import sys
 import pytest
 from tests.recipe.conftest import SIX
 
-from tunewright.cli.main import VERBS
-
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 NUMERIC = ("numpy", "scipy", "pandas")
 NO_TORCH = (
@@ -40,12 +38,21 @@ def test_check_static_needs_no_numbers_and_no_torch(tmp_path):
     assert not loaded & {*HEAVY, *NUMERIC, "huggingface_hub", "httpx", "jinja2"}
 
 
-@pytest.mark.parametrize("verb", NO_TORCH)
-def test_verbs_that_only_read_need_no_torch(verb):
-    module = VERBS[verb].target.partition(":")[0]
-    assert not modules_after(f"import {module}") & set(HEAVY)
-
-
-@pytest.mark.parametrize("verb", NO_TORCH)
-def test_the_help_of_verbs_that_only_read_needs_no_torch(verb):
-    assert not modules_after(f"from tunewright.cli.main import main; main(['{verb}', '--help'])") & set(HEAVY)
+def test_verbs_that_only_read_need_no_torch_nor_does_their_help():
+    """One process for all: whatever a verb loads stays loaded, and the first that loads torch is named."""
+    code = f"""
+from importlib import import_module
+from tunewright.cli.main import VERBS, main
+def look(what):
+    heavy = set({HEAVY!r}) & {{name.partition('.')[0] for name in sys.modules}}
+    assert not heavy, (what, heavy)
+for verb in {NO_TORCH!r}:
+    import_module(VERBS[verb].target.partition(':')[0])
+    look(verb)
+    try:
+        main([verb, '--help'])
+    except SystemExit as done:
+        assert not done.code, verb
+    look(f'{{verb}} --help')
+"""
+    assert not modules_after(code) & set(HEAVY)

@@ -128,7 +128,7 @@ def test_a_model_without_a_chat_template(project, toy_model):
 def test_no_permission_to_write(project):
     project.write(rows())
     (project.folder / "file").touch()
-    refused(project.run("r.yaml", "--output", "file/runs"), "cannot write there", "--output")
+    refused(project.run("r.yaml", "--output", "file/runs"), "file/runs", "cannot write there", "choose another place")
 
 
 def test_an_error_is_one_json_object_when_asked_for(project):

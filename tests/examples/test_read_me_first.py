@@ -17,7 +17,7 @@ from tunewright.stages.evaluate.stage import evaluate
 from tunewright.stages.sft.stage import sft
 
 ROOT = Path(__file__).parents[2]
-STEPS, LIMIT = 2, 3
+STEPS, LIMIT, TOKENS = 2, 3, 24
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,8 @@ def recipe(smollm2_folder):
     tour = (ROOT / "recipes" / "tour.yaml").read_text().splitlines(keepends=True)
     left_out = [line for line in tour if "- check:" in line or "before-few-shot" in line]
     assert len(left_out) == 3, left_out
-    small = [f"sft.steps={STEPS}", f"before.limit={LIMIT}", f"after.limit={LIMIT}", "compare.require=null"]
+    short = [f"{at}.{what}" for at in ("before", "after") for what in (f"limit={LIMIT}", f"max_new_tokens={TOKENS}")]
+    small = [f"sft.steps={STEPS}", *short, "compare.require=null"]
     return parse_recipe("".join(line for line in tour if line not in left_out), "tour.yaml", ROOT / "recipes", small)
 
 
@@ -37,7 +38,8 @@ def piped(recipe, tmp_path_factory):
 
 @pytest.mark.real_model
 def test_the_flat_script_gives_the_scores_of_the_pipeline(piped):
-    command = [sys.executable, "examples/read_me_first.py", "--steps", str(STEPS), "--limit", str(LIMIT)]
+    options = {"--steps": STEPS, "--limit": LIMIT, "--tokens": TOKENS}
+    command = [sys.executable, "examples/read_me_first.py", *(str(word) for pair in options.items() for word in pair)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "CI": "1"})
     flat = json.loads(done.stdout[done.stdout.index("\n{") :])
     for test in piped.artifact("compare").tests:
