@@ -26,7 +26,7 @@ from tunewright.sources.read import read_source
 from tunewright.stages.data.split import held_out_groups
 from tunewright.stats.intervals import mean_interval
 
-MODEL, SEED, MAX_TOKENS = "smollm2-135m-instruct", 7, 230
+SEED, MAX_TOKENS = 7, 230
 METHODS = {
     "all tokens alike": EntropyConfig(type="none"),
     "linear in entropy": EntropyConfig(type="linear", floor=0.2),
@@ -38,9 +38,10 @@ warnings.simplefilter("ignore", FutureWarning)  # PEFT still uses an old name of
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--steps", type=int, default=10)
 parser.add_argument("--limit", type=int, default=12, help="held-out rows")
+parser.add_argument("--model", default="smollm2-135m-instruct", help="alias, folder, GGUF file or hub id")
 options = parser.parse_args()
 
-folder = model_folder(MODEL)
+folder = model_folder(options.model)
 renderer = Renderer.from_folder(folder)
 precision = resolve_precision("auto")
 
@@ -57,7 +58,7 @@ def held_out_nll(weighting: EntropyConfig, out: Path) -> list[float]:
     """The mean NLL of each held-out answer, unweighted whatever it was trained with."""
     write_jsonl(out / "train.jsonl", (row.model_dump(mode="json") for row in train))
     section = SftSection(
-        model=MODEL, rows="data.train", steps=options.steps, batch_size=2, seed=SEED, weighting=weighting
+        model=options.model, rows="data.train", steps=options.steps, batch_size=2, seed=SEED, weighting=weighting
     )
     trained = sft(Rows(path=out / "train.jsonl"), section, out, RunContext(quiet=True))
     model = load_model(folder, precision, trained.adapter)

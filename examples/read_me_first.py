@@ -144,8 +144,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--limit", type=int, default=None, help="test rows")
     parser.add_argument("--tokens", type=int, default=ANSWER_TOKENS, help="longest answer")
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="alias, folder, GGUF file or hub id")
+    parser.add_argument("--output", type=Path, help="where the adapter is kept; else it is thrown away")
     options = parser.parse_args()
-    folder = model_folder("smollm2-135m-instruct")
+    folder = model_folder(options.model)
     renderer = Renderer.from_folder(folder)
     train_rows, test_rows = make_rows(renderer)
     test_rows = test_rows[: options.limit]
@@ -153,7 +155,7 @@ def main() -> None:
     before = measure(load_model(folder, precision), renderer, test_rows, options.tokens)
     print("before:", {m: rate_interval(int(sum(s[m] for s in before)), len(before)) for m in METRICS[:3]})
     with tempfile.TemporaryDirectory() as out:
-        adapter = train(folder, renderer, train_rows, options.steps, Path(out))
+        adapter = train(folder, renderer, train_rows, options.steps, options.output or Path(out))
         after = measure(load_model(folder, precision, adapter), renderer, test_rows, options.tokens)
     print(json.dumps(compare(before, after, [row.group for row in test_rows]), indent=2))
 

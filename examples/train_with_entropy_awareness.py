@@ -25,16 +25,17 @@ from tunewright.sources.read import read_source
 from tunewright.stages.data.split import held_out_groups
 from tunewright.stats.token_entropy import entropy_change, entropy_summary
 
-MODEL, SEED, MAX_TOKENS = "smollm2-135m-instruct", 7, 230
+SEED, MAX_TOKENS = 7, 230
 
 warnings.simplefilter("ignore", FutureWarning)  # PEFT still uses an old name of transformers
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--steps", type=int, default=24)
 parser.add_argument("--limit", type=int, default=12, help="held-out rows")
+parser.add_argument("--model", default="smollm2-135m-instruct", help="alias, folder, GGUF file or hub id")
 options = parser.parse_args()
 
-folder = model_folder(MODEL)
+folder = model_folder(options.model)
 renderer = Renderer.from_folder(folder)
 precision = resolve_precision("auto")
 
@@ -54,7 +55,7 @@ with tempfile.TemporaryDirectory() as out:
     # `floor` is what a token weighs that the model is sure of: format and end-of-turn must be learned too.
     write_jsonl(Path(out) / "train.jsonl", (row.model_dump(mode="json") for row in train))
     section = SftSection(
-        model=MODEL,
+        model=options.model,
         rows="data.train",
         steps=options.steps,
         batch_size=2,

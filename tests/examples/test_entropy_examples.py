@@ -26,15 +26,15 @@ def test_the_analysis_shows_tokens_and_sums():
 
 
 @pytest.mark.real_model
-def test_the_training_is_measured_before_and_after():
-    out = output_of("train_with_entropy_awareness.py", "--steps", "2", "--limit", "3")
+def test_the_training_is_measured_before_and_after(short_model):
+    out = output_of("train_with_entropy_awareness.py", "--steps", "2", "--limit", "3", "--model", str(short_model))
     assert "PASSED  entropy_collapsed" in out
     before, after = map(float, re.search(r"NLL +([\d.]+) -> ([\d.]+)", out).groups())
     assert after < before
 
 
 @pytest.mark.real_model
-def test_the_methods_are_compared_with_the_first_by_row():
-    out = output_of("compare_entropy_methods.py", "--steps", "1", "--limit", "3")
+def test_the_methods_are_compared_with_the_first_by_row(short_model):
+    out = output_of("compare_entropy_methods.py", "--steps", "1", "--limit", "3", "--model", str(short_model))
     losses = re.findall(r"^(all tokens alike|linear in entropy|top 20% of entropy) +([\d.]+)", out, re.MULTILINE)
     assert len({loss for _, loss in losses}) == 3 and out.count(" to ") == 2

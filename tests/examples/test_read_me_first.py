@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunewright.artifacts.context import RunContext
+from tunewright.artifacts.fingerprint import sha256_file
 from tunewright.pipeline import run_recipe
 from tunewright.recipe.load import parse_recipe
 from tunewright.stages.compare.stage import compare
@@ -16,18 +17,19 @@ from tunewright.stages.data.stage import data
 from tunewright.stages.evaluate.stage import evaluate
 from tunewright.stages.sft.stage import sft
 
+WEIGHTS = "adapter_model.safetensors"
 ROOT = Path(__file__).parents[2]
-STEPS, LIMIT, TOKENS = 2, 3, 24
+STEPS, LIMIT = 3, 4
 
 
 @pytest.fixture(scope="module")
-def recipe(smollm2_folder):
-    """The tour, short, without the stages that the other two ways leave out."""
+def recipe(short_model):
+    """The tour on a short model, few steps and rows, without the stages that the other two ways leave out."""
     tour = (ROOT / "recipes" / "tour.yaml").read_text().splitlines(keepends=True)
     left_out = [line for line in tour if "- check:" in line or "before-few-shot" in line]
     assert len(left_out) == 3, left_out
-    short = [f"{at}.{what}" for at in ("before", "after") for what in (f"limit={LIMIT}", f"max_new_tokens={TOKENS}")]
-    small = [f"sft.steps={STEPS}", *short, "compare.require=null"]
+    limits = [f"{stage}.limit={LIMIT}" for stage in ("before", "after")]
+    small = [f"model={short_model}", f"sft.steps={STEPS}", *limits, "compare.require=null"]
     return parse_recipe("".join(line for line in tour if line not in left_out), "tour.yaml", ROOT / "recipes", small)
 
 
@@ -37,10 +39,11 @@ def piped(recipe, tmp_path_factory):
 
 
 @pytest.mark.real_model
-def test_the_flat_script_gives_the_scores_of_the_pipeline(piped):
-    options = {"--steps": STEPS, "--limit": LIMIT, "--tokens": TOKENS}
+def test_the_flat_script_gives_the_adapter_and_the_scores_of_the_pipeline(piped, short_model, tmp_path):
+    options = {"--steps": STEPS, "--limit": LIMIT, "--model": short_model, "--output": tmp_path}
     command = [sys.executable, "examples/read_me_first.py", *(str(word) for pair in options.items() for word in pair)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "CI": "1"})
+    assert sha256_file(tmp_path / "adapter" / WEIGHTS) == piped.artifact("sft").adapter_sha256
     flat = json.loads(done.stdout[done.stdout.index("\n{") :])
     for test in piped.artifact("compare").tests:
         mine = flat[test.metric]
