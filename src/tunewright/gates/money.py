@@ -132,7 +132,7 @@ def speed_is_usable(seconds: float) -> Verdict:
         USABLE_SECONDS: "usable: plan for it, and try settings on fewer rows",
         SLOW_SECONDS: "slow: right for one last run, too slow to try things with; a smaller model, or a GPU",
     }
-    other = "choose a smaller model, a smaller batch, or a GPU; if other programs keep this machine busy, try again later"
+    other = "choose a smaller model, a smaller batch, or a GPU; if other programs keep the machine busy, try later"
     said = "proceed" if seconds <= PROCEED_SECONDS else other
     remedy = next((text for limit, text in remedies.items() if PROCEED_SECONDS < seconds <= limit), said)
     status = Status.PASSED if seconds <= PROCEED_SECONDS else Status.WARNED
