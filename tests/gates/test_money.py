@@ -12,6 +12,7 @@ from tunewright.gates.money import (
     price_is_known,
     speed_is_usable,
 )
+from tunewright.models.devices import load_per_core
 
 GB = 10**9
 
@@ -86,6 +87,17 @@ def test_a_budget_in_usd_needs_a_price():
     ],
 )
 def test_the_time_of_a_step_says_whether_to_proceed(seconds, status, word):
-    verdict = speed_is_usable(seconds)
+    verdict = speed_is_usable(seconds, load=1.2)
     assert verdict.status is status
-    assert word in verdict.remedy
+    assert word in verdict.remedy and bool(word) == bool(verdict.remedy)
+
+
+def test_a_time_that_others_have_spent_refuses_nothing():
+    verdict = speed_is_usable(88.6, load=3.1)
+    assert verdict.status is Status.WARNED
+    assert "3.1 a core" in verdict.measured and "busy" in verdict.remedy
+    assert speed_is_usable(4.0, load=3.1).remedy == ""
+
+
+def test_the_load_is_that_of_the_cores_that_may_be_used():
+    assert 0 <= load_per_core() < 1000

@@ -50,7 +50,7 @@ def _speed(path: Path, overrides: list[str]) -> list[tuple[dict[str, Any], Verdi
         UserError: there is nothing to train, or it does not fit.
     """
     from tunewright.gates.money import speed_is_usable
-    from tunewright.models.devices import this_device
+    from tunewright.models.devices import load_per_core, this_device
     from tunewright.stages.check.money import MOST_STEPS, try_sections
 
     recipe, found = load_recipe(path, overrides), []
@@ -69,7 +69,7 @@ def _speed(path: Path, overrides: list[str]) -> list[tuple[dict[str, Any], Verdi
                 "tokens_a_step": trial.planned.tokens / trial.planned.steps,
                 "hours": trial.hours(),
             }
-            found.append((told, speed_is_usable(trial.seconds_per_step)))
+            found.append((told, speed_is_usable(trial.seconds_per_step, load_per_core())))
     if not found:
         raise UserError("nothing is trained on rows of a `data` stage", where=str(path), expected="a stage `sft`")
     return found

@@ -14,6 +14,7 @@ from tunewright.progress import clock
 GB = 10**9
 # Seconds of an optimizer step up to which work goes on as usual, gets slow, and is better done with a smaller model.
 PROCEED_SECONDS, USABLE_SECONDS, SLOW_SECONDS = 5.0, 30.0, 60.0
+BUSY_LOAD = 1.75  # a core; a trial and what runs beside it in a check stay below
 # A measured speed holds for the whole run to about this much: machines are shared, rows differ, disks are written.
 FASTER, SLOWER = 0.8, 1.3
 
@@ -122,26 +123,31 @@ def price_is_known(usd_per_hour: float | None, device: str) -> Verdict:
     )
 
 
-def speed_is_usable(seconds: float) -> Verdict:
+def speed_is_usable(seconds: float, load: float = 0.0) -> Verdict:
     """Say whether the time of one optimizer step is one to work with.
 
     PASSED up to 5 s: proceed. WARNED up to 30 s: usable; up to 60 s: slow, for a last run and not to try things with.
-    FAILED above: choose a smaller model.
+    FAILED above: choose a smaller model. WARNED there where others keep the machine so busy that the time is theirs.
+
+    Args:
+        seconds: of one step.
+        load: processes that wanted a core in the last minute, over the number of cores.
     """
+    busy = load > BUSY_LOAD
     remedies = {
+        PROCEED_SECONDS: "",
         USABLE_SECONDS: "usable: plan for it, and try settings on fewer rows",
         SLOW_SECONDS: "slow: right for one last run, too slow to try things with; a smaller model, or a GPU",
     }
-    other = "choose a smaller model, a smaller batch, or a GPU; if other programs keep the machine busy, try later"
-    said = "proceed" if seconds <= PROCEED_SECONDS else other
-    remedy = next((text for limit, text in remedies.items() if PROCEED_SECONDS < seconds <= limit), said)
+    other = "other programs keep this machine busy: look again when they have ended"
+    above = other if busy else "choose a smaller model, a smaller batch, or a GPU"
     status = Status.PASSED if seconds <= PROCEED_SECONDS else Status.WARNED
     return Verdict(
         name="speed_is_usable",
-        status=Status.FAILED if seconds > SLOW_SECONDS else status,
-        measured=f"{seconds:.1f} s an optimizer step",
+        status=Status.FAILED if seconds > SLOW_SECONDS and not busy else status,
+        measured=f"{seconds:.1f} s an optimizer step" + (f", at a load of {load:.1f} a core" if busy else ""),
         bound=f"up to {PROCEED_SECONDS:.0f} s proceed, {USABLE_SECONDS:.0f} s usable, {SLOW_SECONDS:.0f} s slow",
-        remedy="" if status is Status.PASSED else remedy,
+        remedy=next((text for limit, text in remedies.items() if seconds <= limit), above),
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from tunewright.artifacts.processes import num_cores
 from tunewright.models.precision import has_cuda
 
 GB = 10**9
@@ -123,6 +124,11 @@ def available_memory() -> int:
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS says no more
     limit, used = _first_number(CGROUP_LIMITS), _first_number(CGROUP_USED)
     return free if limit is None else min(free, max(0, limit - (used or 0)))
+
+
+def load_per_core() -> float:
+    """Return how many processes wanted a core in the last minute, over the number of cores; 0 where nobody counts."""
+    return os.getloadavg()[0] / num_cores() if hasattr(os, "getloadavg") else 0.0
 
 
 def resident_memory() -> int:

@@ -34,7 +34,7 @@ from tunewright.gates.money import (
     price_is_known,
     speed_is_usable,
 )
-from tunewright.models.devices import Device, this_device
+from tunewright.models.devices import Device, load_per_core, this_device
 from tunewright.progress import task
 from tunewright.recipe.sections import Budget, Recipe, SftSection
 from tunewright.stages.check.trials import TooLong, drop, warm
@@ -108,7 +108,7 @@ def verdicts_on(priced: Priced, device: Device) -> list[Verdict]:
     verdicts = [fits_memory(*peak, device.name, device.memory_bytes, trial.nearest, name)]
     if trial.measured is not None:
         verdicts.append(estimate_holds(trial.measured.peak_bytes, *trial.tried_bytes))
-        verdicts.append(speed_is_usable(trial.seconds_per_step))
+        verdicts.append(speed_is_usable(trial.seconds_per_step, load_per_core()))
         verdicts += first_steps(trial.measured)
     return verdicts
 
