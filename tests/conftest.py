@@ -27,6 +27,16 @@ settings.load_profile("suite")
 ALIAS = "smollm2-135m-instruct"
 
 
+@pytest.fixture
+def set_threads():
+    """torch's own function, for the length of a test."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def smollm2_folder() -> Path:
     """The real SmolLM2-135M-Instruct as a model folder; dequantised on first use."""

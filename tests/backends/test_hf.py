@@ -217,11 +217,8 @@ def test_other_caches_give_the_answers_of_each_prompt_alone(make):
 
 
 @pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def two_threads(set_threads):
+    set_threads(2)
 
 
 def test_batches_that_run_at_the_same_time_give_the_answers_of_batches_in_turn(two_threads, toy_model):

@@ -93,12 +93,9 @@ def test_the_statistics_leave_the_logits_as_they_are():
 
 
 @pytest.fixture
-def one_thread():
+def one_thread(set_threads):
     """Several would cut one row into parts, and many rows into other ones."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    set_threads(1)
 
 
 def test_a_row_walked_alone_gives_the_bits_it_gives_among_others(one_thread):

@@ -14,7 +14,7 @@ from tunewright.progress import clock
 GB = 10**9
 # Seconds of an optimizer step up to which work goes on as usual, gets slow, and is better done with a smaller model.
 PROCEED_SECONDS, USABLE_SECONDS, SLOW_SECONDS = 5.0, 30.0, 60.0
-BUSY_LOAD = 1.75  # a core; a trial and what runs beside it in a check stay below
+BUSY_LOAD = 1.75  # a core; a training on all cores makes 1
 # A measured speed holds for the whole run to about this much: machines are shared, rows differ, disks are written.
 FASTER, SLOWER = 0.8, 1.3
 

@@ -24,6 +24,7 @@ from tunewright.artifacts.rundir import ARTIFACTS, RUNS, RunFolder, runs_of
 from tunewright.artifacts.scores import Scores
 from tunewright.artifacts.verdict import Status, Verdict
 from tunewright.errors import RunFolderError
+from tunewright.recipe.scaffold import shell_word
 from tunewright.reports import words
 from tunewright.suites import MAIN_METRIC
 
@@ -82,7 +83,7 @@ class Story:
     @property
     def word(self) -> str:
         """What names the run in a command: recipe/number, or its folder where that is not looked for under runs/."""
-        return self.name if self.run.path.parents[1] == RUNS.resolve() else shlex.quote(str(self.run.path))
+        return self.name if self.run.path.parents[1] == RUNS.resolve() else shell_word(str(self.run.path))
 
     @property
     def status(self) -> str:
