@@ -12,7 +12,10 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-BENCHMARKS = ("startup", "generation", "flop_ceiling", "sft_step", "head_cuda", "sandbox", "bfcl_parity", "coverage")
+BENCHMARKS = (
+    "startup", "generation", "flop_ceiling", "sft_step", "bfloat16_cpu", "head_cuda", "sandbox", "bfcl_parity",
+    "coverage",
+)  # fmt: skip
 # Over an hour on two cores, or in need of servers and other tools: only by name.
 LONG = ("head", "entropy_quality", "eval_speed", "server_cycles")
 

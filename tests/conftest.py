@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.warm import WarmPython
 
 from tunewright.artifacts.files import write_jsonl
 from tunewright.artifacts.rundir import RunFolder
@@ -35,6 +36,14 @@ def set_threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def warm_python():
+    """Starts commands without the seconds that importing torch and its like takes: see `tests/warm.py`."""
+    warm = WarmPython()
+    yield warm
+    warm.end()
 
 
 @pytest.fixture(scope="session")

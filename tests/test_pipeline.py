@@ -2,8 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -207,10 +205,10 @@ def test_garbage_in_started_json_does_not_stop_a_run(data_recipe, root):
     assert read_record(stage).provenance.attempts == 1
 
 
-def start(recipe_file, root):
-    command = [sys.executable, "-m", "tunewright", "run", str(recipe_file), "--output", str(root)]
-    environment = {**os.environ, "TERM": "dumb"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True)
+@pytest.fixture
+def start(warm_python, recipe_file, root):
+    words = ("-m", "tunewright", "run", recipe_file, "--output", root)
+    return lambda: warm_python.start(*words, env={**os.environ, "TERM": "dumb"})
 
 
 def wait_for(moment, process, seconds=600):
@@ -230,7 +228,7 @@ def saved(stage: Path):
     return (path for path in stage.glob("checkpoints/checkpoint-*") if int(path.name.split("-")[1]) >= 4)
 
 
-def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(recipe_file, root, tmp_path):
+def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(start, recipe_file, root, tmp_path):
     undisturbed = outcome(run(recipe_file, tmp_path / "undisturbed"))
     folder = root / "toy" / "1"
     moments = (
@@ -240,12 +238,11 @@ def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(recipe_file, ro
         begun(folder / "4-after"),
     )
     for moment in moments:
-        process = start(recipe_file, root)
+        process = start()
         wait_for(moment, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        process.stderr.close()
-    process = start(recipe_file, root)
+    process = start()
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert "goes on where it stopped" in errors or "done already" in errors
@@ -253,8 +250,8 @@ def test_a_run_killed_in_every_stage_ends_as_the_undisturbed_one(recipe_file, ro
     assert not (root / "toy" / "2").exists()
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(recipe_file, root):
-    process = start(recipe_file, root)
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(start, root):
+    process = start()
     wait_for(begun(root / "toy" / "1" / "3-sft"), process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=600)

@@ -1,10 +1,7 @@
 """What a user gets wrong ends with a clean message that names the place, and exit code 2. Never with a traceback."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -14,7 +11,7 @@ GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "c
 
 
 @pytest.fixture
-def project(toy_model, tmp_path):
+def project(toy_model, warm_python, tmp_path):
     """A folder with a recipe that is right, and 30 rows."""
 
     class Project:
@@ -34,8 +31,7 @@ def project(toy_model, tmp_path):
             )
 
         def run(self, *arguments, verb="run"):
-            command = [sys.executable, "-m", "tunewright", verb, *(arguments or ("r.yaml",))]
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, timeout=600)
+            done = warm_python.run("-m", "tunewright", verb, *(arguments or ("r.yaml",)), cwd=tmp_path)
             assert "Traceback" not in done.stderr
             return done
 

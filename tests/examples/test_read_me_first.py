@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -39,10 +37,11 @@ def piped(recipe, tmp_path_factory):
 
 
 @pytest.mark.real_model
-def test_the_flat_script_gives_the_adapter_and_the_scores_of_the_pipeline(piped, short_model, tmp_path):
+def test_the_flat_script_gives_the_adapter_and_the_scores_of_the_pipeline(piped, short_model, warm_python, tmp_path):
     options = {"--steps": STEPS, "--limit": LIMIT, "--model": short_model, "--output": tmp_path}
-    command = [sys.executable, "examples/read_me_first.py", *(str(word) for pair in options.items() for word in pair)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "CI": "1"})
+    words = (word for pair in options.items() for word in pair)
+    done = warm_python.run("examples/read_me_first.py", *words, cwd=ROOT, env={**os.environ, "CI": "1"})
+    assert done.returncode == 0, done.stderr
     assert sha256_file(tmp_path / "adapter" / WEIGHTS) == piped.artifact("sft").adapter_sha256
     flat = json.loads(done.stdout[done.stdout.index("\n{") :])
     for test in piped.artifact("compare").tests:

@@ -17,6 +17,7 @@ from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.files import read_jsonl
 from tunewright.artifacts.rundir import runs_of
 from tunewright.artifacts.spending import Purse, alarm
+from tunewright.artifacts.trial import Measured, Reading
 from tunewright.artifacts.verdict import Status
 from tunewright.chat.render import Renderer
 from tunewright.cli.rows_of import rows_of
@@ -179,6 +180,14 @@ def test_two_steps_on_a_cpu_take_no_more_rows_than_their_speed_needs_three_or_a_
     assert choose_steps(batches, section, 0, packed=True, near=True).batches == []
 
 
+def test_the_speed_of_a_trial_is_that_of_its_fastest_step():
+    reading = Reading(rows=1.0, frame=None, tokens=9, vocab_size=50)
+    told = {"peak_bytes": 1, "base_bytes": 1, "head_used": "fused", "losses": [1.0, 1.0], "reading": reading}
+    compiled_late = Measured(seconds=[2.0, 17.8], tokens=[400, 500], **told)  # code is compiled in either step
+    compiled_first = Measured(seconds=[17.8, 2.0], tokens=[400, 500], **told)
+    assert (compiled_late.tokens_per_second, compiled_first.tokens_per_second) == (200, 250)
+
+
 def test_neither_host_nor_trial_outlives_a_check_that_is_killed(recipe_file, tmp_path):
     code = (
         "import os, time\n"
@@ -307,12 +316,12 @@ def test_no_budget_rings_never():
 # ── the verbs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def tw(*arguments):
-    command = [sys.executable, "-m", "tunewright", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+@pytest.fixture
+def tw(warm_python):
+    return lambda *arguments: warm_python.run("-m", "tunewright", *arguments)
 
 
-def test_tw_estimate_of_a_recipe_tells_memory_hours_and_gpus(recipe_file):
+def test_tw_estimate_of_a_recipe_tells_memory_hours_and_gpus(tw, recipe_file):
     done = tw("estimate", recipe_file, "--gpus", "--json")
     assert done.returncode == 0, done.stderr
     (section,) = json.loads(done.stdout)["sections"]
@@ -324,7 +333,7 @@ def test_tw_estimate_of_a_recipe_tells_memory_hours_and_gpus(recipe_file):
     assert 0 < low < expected < high
 
 
-def test_tw_estimate_of_a_model_needs_its_config_alone(toy_model, tmp_path):
+def test_tw_estimate_of_a_model_needs_its_config_alone(tw, toy_model, tmp_path):
     model = tmp_path / "a name with 🎈"
     model.mkdir()
     for name in ("config.json", "tokenizer.json"):
@@ -338,7 +347,7 @@ def test_tw_estimate_of_a_model_needs_its_config_alone(toy_model, tmp_path):
     ]  # fmt: skip
 
 
-def test_tw_bench_speed_says_whether_to_proceed(recipe_file):
+def test_tw_bench_speed_says_whether_to_proceed(tw, recipe_file):
     done = tw("bench", "speed", recipe_file, "--json")
     assert done.returncode == 0, done.stderr
     (section,) = json.loads(done.stdout)["sections"]

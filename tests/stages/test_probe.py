@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import pytest
 from tests.conftest import run as run_recipe
@@ -96,11 +94,12 @@ def test_an_assistant_said_to_be_one_goes_on(toys, tmp_path, root):
     assert "What the model was before" in page and "stops_by_itself" in page
 
 
-def tw(*arguments):
-    return subprocess.run([sys.executable, "-m", "tunewright", *arguments], capture_output=True, text=True, timeout=600)
+@pytest.fixture
+def tw(warm_python):
+    return lambda *arguments: warm_python.run("-m", "tunewright", *arguments)
 
 
-def test_the_command_line_prints_the_table_and_exits_1_where_a_base_was_expected(toys, tmp_path):
+def test_the_command_line_prints_the_table_and_exits_1_where_a_base_was_expected(tw, toys, tmp_path):
     done = tw("probe", str(toys["instruct"]), "--set", "expect=base", "--output", str(tmp_path / "kept"))
     assert done.returncode == 1, done.stderr
     assert "stops_by_itself" in done.stdout and "FAILED: INSTRUCT" in done.stdout

@@ -79,10 +79,11 @@ def local_policy(
 
     def load() -> Backend:
         from tunewright.backends.hf import HfBackend
+        from tunewright.kernels.packed_linear import pack_linears
         from tunewright.models.load import load_model
         from tunewright.models.precision import resolve_precision
 
-        model = load_model(folder, resolve_precision(precision), adapter)
+        model = pack_linears(load_model(folder, resolve_precision(precision), adapter))
         return HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, batch_size)
 
     return Policy(load, renderer)

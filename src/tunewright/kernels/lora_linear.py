@@ -74,21 +74,22 @@ class LoraLinear(PeftLinear):  # type: ignore[misc]  # PEFT is untyped
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """See `lora_linear`; every other case is PEFT's."""
-        if args or kwargs or not self._is_plain(x):
+        name = None if args or kwargs else plain_adapter(self)
+        base = self.get_base_layer()
+        if name is None or x.dtype != base.weight.dtype or torch.is_autocast_enabled(x.device.type):
             out: Tensor = super().forward(x, *args, **kwargs)
             return out
-        (name,) = self.active_adapters
-        base = self.get_base_layer()
         a_rI, b_Or = (self.lora_A[name].weight.to(x.dtype), self.lora_B[name].weight.to(x.dtype))
         return lora_linear(x, base.weight, base.bias, a_rI, b_Or, self.scaling[name])
 
-    def _is_plain(self, x: Tensor) -> bool:
-        if self.disable_adapters or self.merged or len(self.active_adapters) != 1 or self.fan_in_fan_out:
-            return False
-        (name,) = self.active_adapters
-        if name not in self.lora_A or name in self.lora_variant or self.lora_bias[name]:
-            return False
-        frozen = not any(parameter.requires_grad for parameter in self.get_base_layer().parameters())
-        same_dtype = x.dtype == self.get_base_layer().weight.dtype
-        no_dropout = isinstance(self.lora_dropout[name], torch.nn.Identity) or not self.training
-        return frozen and same_dtype and no_dropout and not torch.is_autocast_enabled(x.device.type)
+
+def plain_adapter(layer: PeftLinear) -> str | None:
+    """Return the name of the one adapter of `layer`, if it adds `scaling * (x @ a.T) @ b.T` to a frozen base."""
+    if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1 or layer.fan_in_fan_out:
+        return None
+    (name,) = layer.active_adapters
+    if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
+        return None
+    frozen = not any(parameter.requires_grad for parameter in layer.get_base_layer().parameters())
+    no_dropout = isinstance(layer.lora_dropout[name], torch.nn.Identity) or not layer.training
+    return str(name) if frozen and no_dropout else None

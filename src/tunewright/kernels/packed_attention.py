@@ -21,6 +21,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
+from tunewright.kernels.causal_rows import causal_rows, fits_causal_rows
+
 ATTENTION = "tunewright_packed"
 # Tokens that every vocabulary has, for the trial: a shared start and two rows.
 TRIAL_START, TRIAL_ROWS = (5, 6, 7), ((8, 9, 10, 11), (12, 13))
@@ -57,6 +59,13 @@ def packed_attention(
         raise ValueError("packed attention needs `packed_lengths`")
     if query.shape[0] != 1:
         raise ValueError(f"packed attention takes one long row, not a batch of {query.shape[0]}")
+    if query.requires_grad and fits_causal_rows(query, value):
+        return causal_rows(query[0], key[0], value[0], packed_lengths, scaling)[None], None
+    return rows_by_torch(query, key, value, packed_lengths, scaling), None
+
+
+def rows_by_torch(query: Tensor, key: Tensor, value: Tensor, packed_lengths: Sequence[int], scaling: float) -> Tensor:
+    """Let each packed row attend by torch's kernels, one row after another; returns `(1, N, H, D)`."""
     shared = query.shape[1] // key.shape[1]
     if shared > 1:
         key, value = (t.repeat_interleave(shared, dim=1) for t in (key, value))
@@ -68,7 +77,7 @@ def packed_attention(
             own_key, own_value = torch.cat([keys[0], own_key], 2), torch.cat([values[0], own_value], 2)
         bias = causal_lower_right(own_query.shape[2], own_key.shape[2])
         out.append(scaled_dot_product_attention(own_query, own_key, own_value, attn_mask=bias, scale=scaling))
-    return torch.cat(out, dim=2).transpose(1, 2), None
+    return torch.cat(out, dim=2).transpose(1, 2)
 
 
 def use_packed_attention(model: Any) -> bool:

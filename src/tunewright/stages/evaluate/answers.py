@@ -202,9 +202,10 @@ def check_base(ref: str, trained: Trained | Adapter | None) -> None:
 def loaded(folder: Path, renderer: Renderer, section: EvaluateSection, trained: Trained | Adapter | None) -> HfBackend:
     """Return the backend `hf` with its model."""
     from tunewright.backends.hf import HfBackend
+    from tunewright.kernels.packed_linear import pack_linears
     from tunewright.models.load import load_model
 
-    model = load_model(folder, resolve_precision(section.precision), trained.adapter if trained else None)
+    model = pack_linears(load_model(folder, resolve_precision(section.precision), trained.adapter if trained else None))
     return HfBackend(model, renderer.stop_token_ids, renderer.pad_token_id, section.batch_size, renderer.decode)
 
 

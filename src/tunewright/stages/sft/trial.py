@@ -11,8 +11,8 @@ nothing. Where a device would not survive the fork, this one makes one trial its
 
 The steps are the trainer's; the first warms up and makes the optimizer's state.
 
-    two      rows of the shortest batch, then of a typical one; on a CPU only as many as it takes to know its speed.
-             Where the estimate comes near to the memory that there is: the shortest and the longest batch, whole
+    two      the shortest batch, then a typical one. On a CPU of two typical ones, only as many rows as it takes to
+             know its speed. Where the estimate comes near to the memory that there is: the shortest and the longest
     three    a typical batch, the longest, and the typical one again
 
 Nothing is trained where the estimate does not fit. Before the steps the model reads the rows of one as it comes: a
@@ -146,7 +146,8 @@ def choose_steps(
     rows = max(1, sum(count <= most_tokens for count in tokens))
     passes = min(section.gradient_accumulation, max(1, most_tokens // tokens[rows - 1]))
     part = section.model_copy(update={"batch_size": rows, "gradient_accumulation": passes})
-    return Steps([shortest[:rows], typical[:rows]], part)
+    like_it = whole[max(0, len(whole) // 2 - 1)]  # as many trained words: what these compile, the typical one finds
+    return Steps([like_it[:rows], typical[:rows]], part)
 
 
 def measure(steps: Steps, ready: Callable[[], None] = lambda: None, scratch: str | None = None) -> Measured:

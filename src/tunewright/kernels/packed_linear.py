@@ -1,0 +1,101 @@
+"""Frozen linear layers whose weights oneDNN has laid out for its matrix products, for generation on a CPU in bfloat16.
+
+torch lays a weight out anew at every product. That is a small part of a product of a thousand rows, and half of one of
+the forty rows that a step of a generation has: there the layers of SmolLM2 take 0.6 to 0.9 of the time, its head half
+(`benchmarks/bfloat16_cpu.py`). In float32 it does not pay.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+import torch
+from peft.tuners.lora import Linear as PeftLinear
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor
+
+from tunewright.kernels.lora_linear import plain_adapter
+from tunewright.models.precision import cpu_has_bfloat16
+
+ROWS = 32
+"""of the products that the layout is made for"""
+
+
+class PackedLinear(torch.nn.Module):
+    """`torch.nn.Linear` for inference: the same product, to rounding.
+
+    Args:
+        linear: on a CPU. Its weight is copied; who held it besides keeps it as it is.
+    """
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
+        self.weight = linear.weight.detach().to("meta")  # models ask for its type
+        self._bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(..., out_features)` of `(..., in_features)`."""
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return out
+
+
+class PackedLoraLinear(torch.nn.Module):
+    """A packed layer with a plain adapter on it, which is rounded to the type of the layer, as in training.
+
+    Args:
+        layer: of PEFT, on a CPU.
+        name: of its adapter, one that is plain (`plain_adapter`).
+    """
+
+    def __init__(self, layer: PeftLinear, name: str) -> None:
+        super().__init__()
+        base = layer.get_base_layer()
+        self.base = PackedLinear(base)
+        self._a_rI, self._b_Or = (
+            one[name].weight.detach().to(base.weight.dtype) for one in (layer.lora_A, layer.lora_B)
+        )
+        self._scaling = layer.scaling[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `(..., out_features)` of `(..., in_features)`."""
+        out: Tensor = self.base(x)
+        low_Nr = x.reshape(-1, x.shape[-1]) @ self._a_rI.T
+        out.view(-1, out.shape[-1]).addmm_(low_Nr, self._b_Or.T, alpha=self._scaling)
+        return out
+
+
+def pack_linears(model: Any) -> Any:
+    """Replace linear layers, with a plain adapter or none, by packed ones where that pays; return `model`.
+
+    It can only infer then. The layers' own weights are let go, one after another, so that the model takes no more
+    memory; a weight that something else holds, such as a tied embedding, is there twice.
+
+    Args:
+        model: of transformers or PEFT. Layers of any other class, and other precisions and devices, stay as they are.
+    """
+    if not (cpu_has_bfloat16() and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
+        return model
+    _pack(model)
+    return model
+
+
+def _pack(parent: torch.nn.Module) -> None:
+    for name, child in list(parent.named_children()):
+        if isinstance(child, BaseTunerLayer):  # of PEFT; any but the plain one may want the weight of its base
+            adapter = plain_adapter(child) if isinstance(child, PeftLinear) and _pays(child.get_base_layer()) else None
+            if adapter is not None:
+                setattr(parent, name, PackedLoraLinear(child, adapter))
+        elif _pays(child):
+            setattr(parent, name, PackedLinear(child))
+        else:
+            _pack(child)
+
+
+def _pays(layer: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
+    """Small matrices, such as those of an adapter, have nothing to lay out."""
+    if type(layer) is not torch.nn.Linear:
+        return False
+    weight = layer.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and min(weight.shape) >= ROWS
