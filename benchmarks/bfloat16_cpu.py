@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     torch.set_num_threads(threads)
     print(f"  peak memory {peak_mib():.0f} MiB")
     if not options.quick:
-        payload = {"findings": [one.as_json() for one in findings], "medians": [one.median for one in findings]}
+        payload = {"findings": [one.as_json() for one in findings]}
         print(f"  written to {write_results(BASELINES, about, 'bfloat16_cpu', payload)}")
 
 

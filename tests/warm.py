@@ -7,6 +7,7 @@ what a start itself costs, or imports, is tested with a Python that starts cold.
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,10 @@ class WarmPython:
     def run(self, *argv, cwd=None, env=None, timeout=600):
         """As `subprocess.run` of a Python with these arguments, both streams captured as text."""
         started = self.start(*argv, cwd=cwd, env=env)
-        out, err = started.communicate(timeout)
+        try:
+            out, err = started.communicate(timeout)
+        finally:
+            started.send_signal(signal.SIGKILL)  # what took too long
         return subprocess.CompletedProcess(argv, started.returncode, out, err)
 
     def start(self, *argv, cwd=None, env=None):

@@ -11,8 +11,9 @@ nothing. Where a device would not survive the fork, this one makes one trial its
 
 The steps are the trainer's; the first warms up and makes the optimizer's state.
 
-    two      the shortest batch, then a typical one. On a CPU of two typical ones, only as many rows as it takes to
-             know its speed. Where the estimate comes near to the memory that there is: the shortest and the longest
+    two      the shortest batch, then a typical one; on a CPU two typical ones, only as many rows of them as it takes
+             to know its speed. Where the estimate comes near to the memory that there is: the shortest and the longest
+             batch, whole
     three    a typical batch, the longest, and the typical one again
 
 Nothing is trained where the estimate does not fit. Before the steps the model reads the rows of one as it comes: a
