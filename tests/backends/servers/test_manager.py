@@ -66,7 +66,12 @@ def marked(mark):
 
 
 def files(runtime):
-    return [path for path in runtime.rglob("*") if not path.is_dir() or path.name.startswith("tunewright-server-")]
+    """What a server left: by os.walk, which goes on where a folder is removed while it is read (rglob raises)."""
+    return [
+        Path(folder, name)
+        for folder, folders, names in os.walk(runtime)
+        for name in [*names, *(name for name in folders if name.startswith("tunewright-server-"))]
+    ]
 
 
 def is_open(port):
