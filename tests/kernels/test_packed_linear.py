@@ -2,7 +2,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from tunewright.kernels.packed_linear import PackedLinear, pack_linears
+from tunewright.kernels.packed_linear import PackedLinear, cpu_has_avx512, pack_linears
 from tunewright.models.precision import cpu_has_bfloat16
 
 DTYPES = [torch.float32, *([torch.bfloat16] if cpu_has_bfloat16() else [])]
@@ -21,8 +21,14 @@ def test_the_product_is_that_of_the_layer(shape, bias, dtype):
         torch.testing.assert_close(packed(x), layer(x), **close)
 
 
-def test_float32_models_are_left_alone():
-    model = torch.nn.Sequential(torch.nn.Linear(64, 64))
+def test_in_float32_only_large_layers_are_packed_and_only_where_it_pays():
+    model = torch.nn.Sequential(torch.nn.Linear(512, 512), torch.nn.Linear(512, 64))
+    large = PackedLinear if cpu_has_avx512() else torch.nn.Linear
+    assert [type(layer) for layer in pack_linears(model)] == [large, torch.nn.Linear]
+
+
+def test_other_precisions_are_left_alone():
+    model = torch.nn.Sequential(torch.nn.Linear(512, 512, dtype=torch.float64))
     assert type(pack_linears(model)[0]) is torch.nn.Linear
 
 

@@ -1,12 +1,14 @@
-"""Frozen linear layers whose weights oneDNN has laid out for its matrix products, for generation on a CPU in bfloat16.
+"""Frozen linear layers whose weights oneDNN has laid out for its matrix products, for generation on a CPU.
 
 torch lays a weight out anew at every product. That is a small part of a product of a thousand rows, and half of one of
-the forty rows that a step of a generation has: there the layers of SmolLM2 take 0.6 to 0.9 of the time, its head half
-(`benchmarks/bfloat16_cpu.py`). In float32 it does not pay.
+the forty rows that a step of a generation has: in bfloat16 the layers of SmolLM2 take 0.6 to 0.9 of the time there, its
+head half (`benchmarks/bfloat16_cpu.py`). In float32 it is 0.8 of a step at 38 rows and 0.6 at 8 with AVX-512, and
+nothing without (`docs/log.md`).
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeGuard
 
 import torch
@@ -19,6 +21,9 @@ from tunewright.models.precision import cpu_has_bfloat16
 
 ROWS = 32
 """of the products that the layout is made for"""
+
+LARGE = 2**18
+"""numbers of a weight in float32 from which on the layout is worth the call"""
 
 
 class PackedLinear(torch.nn.Module):
@@ -75,9 +80,8 @@ def pack_linears(model: Any) -> Any:
     Args:
         model: of transformers or PEFT. Layers of any other class, and other precisions and devices, stay as they are.
     """
-    if not (cpu_has_bfloat16() and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
-        return model
-    _pack(model)
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        _pack(model)
     return model
 
 
@@ -95,7 +99,15 @@ def _pack(parent: torch.nn.Module) -> None:
 
 def _pays(layer: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
     """Small matrices, such as those of an adapter, have nothing to lay out."""
-    if type(layer) is not torch.nn.Linear:
+    if type(layer) is not torch.nn.Linear or layer.weight.device.type != "cpu":
         return False
-    weight = layer.weight
-    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and min(weight.shape) >= ROWS
+    if layer.weight.dtype == torch.bfloat16:
+        return cpu_has_bfloat16() and min(layer.weight.shape) >= ROWS
+    return layer.weight.dtype == torch.float32 and cpu_has_avx512() and layer.weight.numel() >= LARGE
+
+
+@cache
+def cpu_has_avx512() -> bool:
+    """True where torch's products use registers of 512 bits."""
+    found: str = torch.backends.cpu.get_cpu_capability()
+    return found == "AVX512"
