@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.eval_speed import same_work
+from benchmarks.eval_speed import least_same, same_work
 from benchmarks.faults import trl
 
 from benchmarks import estimate
@@ -38,6 +38,12 @@ def test_a_fault_that_was_measured_with_other_versions_keeps_them(tmp_path, monk
 
 
 def test_a_ratio_of_different_work_is_none():
-    assert same_work({"same_prompts": True, "same_answers": 3, "rows": 3})
-    assert not same_work({"same_prompts": True, "same_answers": 2, "rows": 3})
-    assert not same_work({"same_prompts": False, "same_answers": 3, "rows": 3})
+    same = {"same_prompts": True, "same_answers": 3, "demanded": 3}
+    assert same_work(same)
+    assert not same_work({**same, "same_answers": 2})
+    assert not same_work({**same, "same_prompts": False})
+
+
+def test_as_many_answers_must_be_the_same_as_are_the_same_again_up_to_chance():
+    assert least_same(150, 150) == 150
+    assert least_same(120, 150) == 107
