@@ -238,14 +238,14 @@ def training(recipe_file):
 
 
 def test_training_that_does_not_fit_is_refused_before_its_first_step_and_a_larger_budget_goes_on(training, root):
-    long = "sft.steps=200000"
+    long = "sft.steps=50000"
     with pytest.raises(GateFailed, match="fits_budget"):
-        run(training, root, long, "budget={hours: 0.2}")
+        run(training, root, long, "budget={hours: 0.05}")
     with pytest.raises(GateFailed, match="fits_budget"):
-        run(training, root, long, "budget={usd: 0.5, usd_per_hour: 2}")
+        run(training, root, long, "budget={usd: 0.125, usd_per_hour: 2}")
     (folder,) = runs_of("toy", root)
     assert [entry["status"] for entry in folder.state["stages"]] == ["done", "failed"]
-    assert folder.resolved["budget"]["usd"] == 0.5
+    assert folder.resolved["budget"]["usd"] == 0.125
     assert not (folder.path / "2-sft" / "metrics.jsonl").exists()
     assert len(list((folder.path / "logs").glob("attempt-*"))) == 2
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunewright.stages.sft.packing import IGNORED, MIN_SHARED_TOKENS, pack, shared_start
+from tunewright.stages.sft.packing import IGNORED, MIN_SHARED_TOKENS, pack, packed_tokens, shared_start
 
 
 def row(prompt, answer):
@@ -46,6 +46,7 @@ rows = st.builds(row, st.lists(tokens, min_size=1, max_size=20), st.lists(tokens
 @given(st.lists(rows, min_size=1, max_size=5))
 def test_every_trained_token_is_a_target_once_and_every_row_can_be_read_back(examples):
     packed = pack(examples)
+    assert packed_tokens(examples) == len(packed.input_ids)
     start, *lengths = packed.lengths
     assert sum(packed.lengths) == len(packed.input_ids) == len(packed.targets) == len(packed.sequence_ids)
     at = start

@@ -75,7 +75,8 @@ def server(request, folder):
     if not kind.is_installed(python):
         pytest.skip(f"{request.param} is not installed: {kind.install}")
     is_gguf = request.param == "llama.cpp"
-    options = ["--chat-template-file", str(folder / "chat_template.jinja")] if is_gguf else []
+    one_thread = ["--threads", "1"]  # more than one wait for each other, spinning, beside other tests
+    options = [*one_thread, "--chat-template-file", str(folder / "chat_template.jinja")] if is_gguf else []
     before = os.environ.get("XDG_RUNTIME_DIR")
     with tempfile.TemporaryDirectory() as runtime:
         os.environ["XDG_RUNTIME_DIR"] = runtime

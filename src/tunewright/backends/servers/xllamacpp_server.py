@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--alias", required=True)
     parser.add_argument("--ctx-size", type=int, default=0, help="tokens; 0 is the model's own")
     parser.add_argument("--parallel", type=int, default=1, help="requests at a time; they share the context")
+    parser.add_argument("--threads", type=int, default=-1, help="of prompts and answers; -1 is llama.cpp's own choice")
     parser.add_argument("--chat-template-file", help="a Jinja template in place of the model's own")
     options = parser.parse_args()
     xllamacpp = import_module("xllamacpp")  # by name: it is not there where types are checked
@@ -27,6 +28,7 @@ def main() -> None:
     settings.model_alias = {options.alias}
     settings.n_ctx = options.ctx_size
     settings.n_parallel = options.parallel
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = options.threads
     settings.use_jinja = True
     if options.chat_template_file:
         with open(options.chat_template_file, encoding="utf-8") as file:

@@ -17,7 +17,7 @@ from tunewright.models.fitting import nearest_that_fit
 from tunewright.models.precision import has_cuda, resolve_precision
 from tunewright.models.shape import Shape, read_shape
 from tunewright.recipe.sections import SftSection
-from tunewright.stages.sft.packing import IGNORED, Example, pack
+from tunewright.stages.sft.packing import IGNORED, Example, packed_tokens
 
 
 def memory_verdict(examples: Sequence[Example], steps: int, section: SftSection) -> Verdict:
@@ -40,13 +40,13 @@ def plan_batches(
     packed = will_pack(shape)
     size = section.batch_size
     batches = [list(examples[at : at + size]) for at in range(0, len(examples), size)]
-    sized = sorted(((batch_of(rows, packed), rows) for rows in batches), key=lambda pair: pair[0].tokens)
+    sized = sorted(((tokens_of(rows, packed), rows) for rows in batches), key=lambda pair: pair[0])
     planned = Planned(
         steps=steps,
         passes=len(batches),
-        tokens=sum(batch.tokens for batch, _ in sized),
-        longest=sized[-1][0],
-        typical=sized[len(sized) // 2][0],
+        tokens=sum(tokens for tokens, _ in sized),
+        longest=batch_of(sized[-1][1], packed),
+        typical=batch_of(sized[len(sized) // 2][1], packed),
         packed=packed,
     )
     return planned, [rows for _, rows in sized]
@@ -59,10 +59,14 @@ def will_pack(shape: Shape) -> bool:
 
 def batch_of(rows: Sequence[Example], packed: bool) -> Batch:
     """Return the size of one forward pass."""
-    lengths = [len(row["input_ids"]) for row in rows]
-    tokens = len(pack(rows).input_ids) if packed else max(lengths) * len(rows)
+    longest = max(len(row["input_ids"]) for row in rows)
     trained = sum(label != IGNORED for row in rows for label in row["labels"])
-    return Batch(tokens=tokens, row_tokens=max(lengths), trained_tokens=trained)
+    return Batch(tokens=tokens_of(rows, packed), row_tokens=longest, trained_tokens=trained)
+
+
+def tokens_of(rows: Sequence[Example], packed: bool) -> int:
+    """Return the tokens of one forward pass, padding included."""
+    return packed_tokens(rows) if packed else max(len(row["input_ids"]) for row in rows) * len(rows)
 
 
 def training_of(batch: Batch, packed: bool, section: SftSection) -> Training:
