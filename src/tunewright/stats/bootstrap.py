@@ -22,10 +22,12 @@ BLOCK_CELLS = 4_000_000  # of one block of draws: 32 MB
 def cluster_draws(num_groups: int, seed: int, num_draws: int = DRAWS) -> Iterator[Floats]:
     """Yield how often each group is drawn, in blocks (draws, num_groups); `num_draws` rows in all."""
     rng = np.random.default_rng(seed)
-    shares = np.full(num_groups, 1 / num_groups)
     block = max(1, BLOCK_CELLS // num_groups)
     for begin in range(0, num_draws, block):
-        yield rng.multinomial(num_groups, shares, size=min(block, num_draws - begin)).astype(float)
+        rows = min(block, num_draws - begin)
+        drawn = rng.integers(num_groups, size=(rows, num_groups))  # five times as fast as their counts, a multinomial
+        drawn += np.arange(rows)[:, None] * num_groups
+        yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
 
 
 def bootstrap_interval(
