@@ -33,7 +33,7 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 
 types: $(STAMP)
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy -n 2
 
 unit: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal

@@ -56,6 +56,8 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
         head_used: "fused" or "trl", with "packed" or "padded" rows.
     """
 
+    processing_class: Any
+
     def __init__(self, *, weighting: EntropyConfig, model: Any, args: SFTConfig, lr_ratio: float = 1.0, **kwargs: Any):
         self.weighting, self.lr_ratio = weighting.resolved(), lr_ratio
         self.selector, self.meter = Selector(self.weighting), EntropyMeter()
@@ -77,6 +79,18 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             )
         collator = PackedCollator() if packed else None
         super().__init__(model=model, args=args, data_collator=collator, **kwargs)
+        self.model.create_or_update_model_card = lambda folder: None  # PEFT's: see `create_model_card`
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write none. TRL and PEFT make one for every checkpoint, which only this trainer reads: 0.17 s each."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save what training goes on from, without the tokenizer, which does not change."""
+        kept, self.processing_class = self.processing_class, None
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.processing_class = kept
 
     def start_counting_at(self, tokens: int) -> None:
         """Go on counting tokens where an earlier attempt stopped."""
