@@ -147,7 +147,7 @@ def race(
         seconds["ours"].append(own)
         seconds["lm-eval"].append(float(theirs["seconds"]))
     exact = precision == "float32"
-    again = theirs if exact else harness.ask(job.texts, stop, tokens, batch_size // 2)
+    again = theirs if exact else harness.ask(job.texts, stop, tokens, max(1, batch_size // 2))
     pairs = list(zip(rows, theirs["answers"], strict=True))
     differ = [row.id for row, answer in pairs if row.answer.strip() != answer.strip()]
     repeated = sum(a.strip() == b.strip() for a, b in zip(theirs["answers"], again["answers"], strict=True))

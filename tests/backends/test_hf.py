@@ -6,6 +6,7 @@ from tunewright.backends.hf import HfBackend, in_order, plan_batches
 from tunewright.backends.kv import RoomyLayer, keep_rows
 from tunewright.backends.prefill import HELD_TOKENS, shared_start
 from tunewright.backends.protocol import Continuation, Prompt, Sampling
+from tunewright.errors import ModelError
 from tunewright.models.load import load_model
 
 STOP = 2
@@ -365,3 +366,11 @@ def test_scoring_goes_on_with_the_batches_of_the_undisturbed_one(backend):
 def test_a_text_with_nothing_before_it_is_refused(backend):
     with pytest.raises(ValueError, match="x: start 0 of 3 tokens"):
         list(backend.log_probs([Continuation("x", (1, 2, 3), 0)]))
+
+
+def test_a_model_that_would_forget_its_past_is_refused():
+    from transformers import MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=64, hidden_size=16, state_size=4, num_hidden_layers=1, expand=2, time_step_rank=4)
+    with pytest.raises(ModelError, match="no `past_key_values`"):
+        HfBackend(MambaForCausalLM(config).eval(), (2,), 0)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -25,6 +27,12 @@ def test_in_float32_only_large_layers_are_packed_and_only_where_it_pays():
     model = torch.nn.Sequential(torch.nn.Linear(512, 512), torch.nn.Linear(512, 64))
     large = PackedLinear if cpu_has_avx512() else torch.nn.Linear
     assert [type(layer) for layer in pack_linears(model)] == [large, torch.nn.Linear]
+
+
+def test_a_model_whose_code_may_read_its_weights_is_left_alone():
+    model = torch.nn.Sequential(torch.nn.Linear(512, 512))
+    model.config = SimpleNamespace(model_type="jamba")
+    assert type(pack_linears(model)[0]) is torch.nn.Linear
 
 
 def test_other_precisions_are_left_alone():

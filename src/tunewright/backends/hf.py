@@ -8,6 +8,7 @@ in the same order as an undisturbed one. Log-probabilities of given texts: `log_
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -23,6 +24,7 @@ from tunewright.backends.kv import use_grouped_attention
 from tunewright.backends.log_probs import plan_continuations, score_batch
 from tunewright.backends.prefill import Reader, Start
 from tunewright.backends.protocol import Completion, Continuation, ContinuationScore, Prompt, Sampling
+from tunewright.errors import ModelError
 
 MAX_WORKERS = 4  # each holds the keys and values of a batch
 
@@ -49,6 +51,7 @@ class HfBackend:
     decode: Callable[[Sequence[int]], str] | None = None
 
     def __post_init__(self) -> None:
+        _require_cache(self.model)
         self._reader = Reader(self.model, self.pad_token_id, plain=use_grouped_attention(self.model))
 
     def generate(
@@ -161,6 +164,18 @@ class HfBackend:
             )
             for prompt, answer, stop, tokens in zip(batch, answers, stopped, work, strict=True)
         ]
+
+
+def _require_cache(model: Any) -> None:
+    """Raise ModelError for a model that keeps its state under another name, and would forget it at every token."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    taken = inspect.signature(base.forward).parameters
+    if "past_key_values" not in taken:
+        raise ModelError(
+            f"{type(base).__name__} takes no `past_key_values`: it would forget what it has read at every token",
+            where=str(getattr(base.config, "name_or_path", "")),
+            fix="serve it and ask it with `backend: openai`",
+        )
 
 
 def in_order(

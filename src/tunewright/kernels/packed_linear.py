@@ -22,6 +22,12 @@ from tunewright.models.precision import cpu_has_bfloat16
 ROWS = 32
 """of the products that the layout is made for"""
 
+CALLED_ONLY = frozenset(
+    ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "smollm3", "granite", "olmo2")
+)
+"""model types whose code calls its linear layers and never reads their weights, as Mamba's and Jamba's does (read in
+transformers 5.23)"""
+
 LARGE = 2**18
 """numbers of a weight in float32 from which on the layout is worth the call"""
 
@@ -74,13 +80,15 @@ class PackedLoraLinear(torch.nn.Module):
 def pack_linears(model: Any) -> Any:
     """Replace linear layers, with a plain adapter or none, by packed ones where that pays; return `model`.
 
-    It can only infer then. The layers' own weights are let go, one after another, so that the model takes no more
-    memory; a weight that something else holds, such as a tied embedding, is there twice.
+    It can only infer then. The layers' own weights are let go, one after another; a weight that something else holds,
+    such as a tied embedding or the mapped file of a model in float32, is there twice.
 
     Args:
-        model: of transformers or PEFT. Layers of any other class, and other precisions and devices, stay as they are.
+        model: of transformers or PEFT. Of a model type that is not in `CALLED_ONLY`, of any other class of layers, and
+            of other precisions and devices, all stays as it is.
     """
-    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    kind = getattr(getattr(model, "config", None), "model_type", None)  # None: no model of transformers
+    if torch.backends.mkldnn.is_available() and (kind is None or kind in CALLED_ONLY):  # type: ignore[no-untyped-call]
         _pack(model)
     return model
 

@@ -16,7 +16,7 @@ from scipy.special import ndtr, ndtri
 from tunewright.stats.groups import Floats, group_index, group_sums
 
 DRAWS = 10_000
-BLOCK_CELLS = 4_000_000  # of one block of draws: 32 MB
+BLOCK_CELLS = 4_000_000  # of one block of draws: 32 MB, three times while it is counted
 
 
 def cluster_draws(num_groups: int, seed: int, num_draws: int = DRAWS) -> Iterator[Floats]:

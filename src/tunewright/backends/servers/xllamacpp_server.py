@@ -28,7 +28,8 @@ def main() -> None:
     settings.model_alias = {options.alias}
     settings.n_ctx = options.ctx_size
     settings.n_parallel = options.parallel
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = options.threads
+    threads = options.threads if options.threads > 0 else -1
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
     settings.use_jinja = True
     if options.chat_template_file:
         with open(options.chat_template_file, encoding="utf-8") as file:

@@ -32,7 +32,7 @@ from tunewright.progress import task
 if TYPE_CHECKING:
     from tunewright.recipe.sections import DryRunSection
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 GRADED_TOGETHER = 32
 
