@@ -170,9 +170,9 @@ def show(found: dict[str, Any]) -> Finding:
     """Print what came out for one job; return the ratio held against its bound."""
     seconds = found["seconds"]
     for name, values in seconds.items():
-        speed = found["answer_tokens"] / median(values)
-        told = f"{found['rows'] / median(values):6.2f} rows/s  {speed:7.1f} answer tokens/s"
+        told = f"{found['rows'] / median(values):6.2f} rows/s"
         print(f"    {name:<10}{median(values):8.1f} s ({min(values):.1f} to {max(values):.1f})  {told}")
+    print(f"    ours: {found['answer_tokens'] / median(seconds['ours']):.1f} answer tokens/s")
     same = f"{found['same_answers']} of {found['rows']} answers the same"
     prompts = "the same prompt tokens" if found["same_prompts"] else "OTHER PROMPT TOKENS"
     print(f"    {found['prompt_tokens']} prompt tokens, {found['answer_tokens']} answer tokens; {prompts}, {same}")

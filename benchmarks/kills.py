@@ -53,6 +53,8 @@ def whole_run(command: list[str], folder: Path) -> float:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode not in (0, 1):
         sys.exit(f"the run ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    if done.returncode:
+        print(f"a gate failed:\n{done.stderr[-2000:]}", flush=True)
     return time.monotonic() - start
 
 

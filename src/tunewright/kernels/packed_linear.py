@@ -8,7 +8,6 @@ nothing without (`docs/log.md`).
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeGuard
 
 import torch
@@ -114,7 +113,6 @@ def _pays(layer: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
     return layer.weight.dtype == torch.float32 and cpu_has_avx512() and layer.weight.numel() >= LARGE
 
 
-@cache
 def cpu_has_avx512() -> bool:
     """True where torch's products use registers of 512 bits."""
     found: str = torch.backends.cpu.get_cpu_capability()

@@ -239,7 +239,6 @@ def _save_adapter(model: Any, base: str, out: Path) -> None:
     config = read_json(part / "adapter_config.json")
     config["target_modules"] = sorted(config["target_modules"])  # PEFT keeps a set: its order differs from run to run
     write_json(part / "adapter_config.json", {**config, "base_model_name_or_path": base})
-    (part / "README.md").unlink(missing_ok=True)  # PEFT's empty model card says nothing true
     shutil.rmtree(out / "adapter", ignore_errors=True)  # of an attempt that stopped before its summary was written
     part.rename(out / "adapter")
 

@@ -82,7 +82,7 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
         self.model.create_or_update_model_card = lambda folder: None  # PEFT's: see `create_model_card`
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write none. TRL and PEFT make one for every checkpoint, which only this trainer reads: 0.17 s each."""
+        """Write none: TRL and PEFT make one for every checkpoint, which only this trainer reads."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save what training goes on from, without the tokenizer, which does not change."""

@@ -52,7 +52,7 @@ from tunewright.models.shape import read_shape
 from tunewright.models.weights import weight_files
 from tunewright.recipe.sections import SftSection
 from tunewright.stages.sft.packing import IGNORED, Example, shared_start
-from tunewright.stages.sft.size import batch_of, plan_batches, training_of
+from tunewright.stages.sft.size import batch_of, plan_batches, tokens_of, training_of
 from tunewright.stages.sft.stage import plan_training
 
 MOST_FRAME_TOKENS: Final = 8
@@ -143,7 +143,7 @@ def choose_steps(
     if steps != 2 or near or most_tokens is None:
         two = [shortest, longest if near else typical]
         return Steps([[], [longest], two, [typical, longest, typical]][steps], section)
-    tokens = [batch_of(typical[:rows], packed).tokens for rows in range(1, len(typical) + 1)]
+    tokens = [tokens_of(typical[:rows], packed) for rows in range(1, len(typical) + 1)]
     rows = max(1, sum(count <= most_tokens for count in tokens))
     passes = min(section.gradient_accumulation, max(1, most_tokens // tokens[rows - 1]))
     part = section.model_copy(update={"batch_size": rows, "gradient_accumulation": passes})
@@ -202,7 +202,7 @@ def measure(steps: Steps, ready: Callable[[], None] = lambda: None, scratch: str
         trainer.train()
         head_used = trainer.head_used
         peak = peak_memory() - (0 if has_cuda() else base)
-    tokens = [times * batch_of(batch, "packed" in head_used).tokens for batch in batches]
+    tokens = [times * tokens_of(batch, "packed" in head_used) for batch in batches]
     return Measured(
         peak_bytes=peak,
         base_bytes=base,
