@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tunewright.kernels import causal_rows as module
-from tunewright.kernels.causal_rows import causal_rows
+from tunewright.kernels.causal_rows import MOST_KEYS, causal_rows, fits_causal_rows
 from tunewright.kernels.packed_attention import packed_attention, rows_by_torch
+from tunewright.models.precision import cpu_has_bfloat16
 
 HEADS, SIZE, SCALE = 6, 16, 0.3
 NAMES = ("out", "query", "key", "value")
@@ -66,14 +67,24 @@ def names_of(node):
     return "" if node is None else node.name() + "".join(names_of(parent) for parent, _ in node.next_functions)
 
 
-def test_packed_attention_takes_it_in_bfloat16_where_gradients_are_wanted():
+def test_packed_attention_takes_it_where_the_cpu_has_bfloat16_and_gradients_are_wanted():
     lengths = [3, 5, 4]
     tensors = inputs(lengths, 2, torch.bfloat16)
     wanted = chosen(*(t.clone().requires_grad_() for t in tensors), lengths)
-    assert "_CausalRows" in names_of(wanted.grad_fn)
+    assert ("_CausalRows" in names_of(wanted.grad_fn)) is cpu_has_bfloat16()
     without = chosen(*tensors, lengths)
     assert without.grad_fn is None
     torch.testing.assert_close(wanted, without, rtol=2**-6, atol=2**-6)
     wide = torch.cat([tensors[2], tensors[2]], -1)  # values wider than queries: torch's way
     out = chosen(tensors[0].requires_grad_(), tensors[1], wide, lengths)
     assert out.shape[-1] == 2 * SIZE and "_CausalRows" not in names_of(out.grad_fn)
+
+
+def test_it_fits_rows_whose_keys_are_few_on_a_cpu_that_has_bfloat16():
+    query = torch.empty(1, HEADS, 1, SIZE, dtype=torch.bfloat16)
+    has = cpu_has_bfloat16()
+    assert fits_causal_rows(query, query, [12, 300, MOST_KEYS - 12]) is has
+    assert fits_causal_rows(query, query, [12]) is has
+    assert not fits_causal_rows(query, query, [13, 300, MOST_KEYS - 12])
+    assert not fits_causal_rows(query, query, [0, MOST_KEYS + 1])
+    assert not fits_causal_rows(query.float(), query.float(), [0, 300])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunewright.artifacts.context import RunContext
-from tunewright.artifacts.dataset import Dataset
+from tunewright.artifacts.dataset import ChatRow, Dataset
 from tunewright.artifacts.verdict import Status, Verdict
 from tunewright.chat.render import Renderer
 from tunewright.errors import DataError, ModelError
@@ -22,6 +22,7 @@ from tunewright.recipe.data_sections import (
     QualityFilter,
 )
 from tunewright.recipe.sections import BfclSource, DataSection, JsonlSource, Split
+from tunewright.sources.read import read_source
 from tunewright.stages.data.split import held_out_groups
 from tunewright.stages.data.stage import data
 
@@ -54,6 +55,7 @@ def test_the_tours_rows_are_split_by_function_and_all_gates_pass(bfcl):
         "read": 858,
         "kept": 856,
         "dropped": {"no acceptable value": 2},
+        "shortened": 0,
     }
     assert [verdict.name for verdict in run.verdicts] == [
         "rows_left",
@@ -121,6 +123,31 @@ def test_rows_that_are_too_long_are_dropped_and_counted_when_asked(smollm2_folde
     assert count.kept + count.dropped["longer than max_tokens"] == 60
     assert max(dataset.train_tokens.longest, dataset.test_tokens.longest) <= 60
     assert {verdict.name: verdict.status for verdict in run.verdicts}["rows_left"] is Status.WARNED
+
+
+def test_rows_that_fit_with_fewer_tools_are_trained_on_and_what_is_evaluated_stays_as_it_was(smollm2_folder, tmp_path):
+    sides = [
+        data(
+            section(smollm2_folder, BfclSource(type="bfcl"), test=150, max_tokens=256, overlong=overlong),
+            tmp_path / overlong,
+            RunContext(quiet=True),
+        )
+        for overlong in ("drop", "drop_tools")
+    ]
+    dropped, shortened = sides
+    assert shortened.part("test").path.read_bytes() == dropped.part("test").path.read_bytes()
+    before, after = ({row.id: row for row in side.part("train")} for side in sides)
+    more = [row for row in after.values() if row.id not in before]
+    assert {row.id: row for row in after.values() if row.id in before} == before
+    assert len(more) == shortened.sources[0].shortened > 20
+    assert all(row.meta["tools_dropped"] >= 1 and len(row.tools) >= 1 for row in more)
+    assert not {row.group for row in more} & {row.group for row in shortened.part("test")}
+    read = (row for row in read_source(BfclSource(type="bfcl")) if isinstance(row, ChatRow))
+    place = {row.id: at for at, row in enumerate(read)}
+    assert list(after) == sorted(after, key=place.__getitem__)
+    count = shortened.sources[0]
+    assert count.read == count.kept + sum(count.dropped.values()) and count.kept == len(after) + shortened.test_rows
+    assert shortened.train_tokens.longest <= 256
 
 
 def test_a_row_longer_than_the_models_context_does_not_fit_either(smollm2_folder, tmp_path):

@@ -66,6 +66,8 @@ class SourceCount(BaseModel):
     kept: int
     dropped: dict[str, int]
     """reason -> rows"""
+    shortened: int = 0
+    """of those kept: rows that lost tools so that they fit"""
 
 
 class TokenStats(BaseModel):

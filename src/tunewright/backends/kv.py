@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION = "tunewright_grouped"
 KeyValue = tuple[Tensor, Tensor]
+WHOLE_TILES = 16  # numbers of keys for which torch reads on a CPU as fast as it can (`benchmarks/bfloat16_cpu.py`)
 ROOM_TOKENS = 128  # a growing copy costs a whole step; answers are seldom longer than this
 
 
@@ -188,11 +189,18 @@ def grouped_attention(
             torch.cat([one.expand(len(own), -1, -1, -1), own], 2) for one, own in zip(start, (key, value), strict=True)
         )
         attention_mask = _with_start(attention_mask, steps, key.shape[2], key.device)
+    causal = attention_mask is None and steps > 1
+    if steps > 1 and query.device.type == "cpu" and (missing := -key.shape[2] % WHOLE_TILES):
+        behind = (0, 0, 0, missing)  # keys that no query sees
+        key, value = pad(key, behind), pad(value, behind)
+        if attention_mask is None:
+            query = pad(query, behind)
+        else:
+            attention_mask = pad(attention_mask, (0, missing), value=False)
     if heads > key.shape[1]:
         key, value = (t.repeat_interleave(heads // key.shape[1], dim=1) for t in (key, value))
-    causal = attention_mask is None and steps > 1
     out = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=causal)
-    return out.transpose(1, 2), None
+    return out[:, :, :steps].transpose(1, 2), None
 
 
 def _one_token(

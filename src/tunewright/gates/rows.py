@@ -152,8 +152,8 @@ def rows_fit(lengths: Sequence[RowLength], limit: int | None, *, drops: bool) ->
         measured=f"{len(long)} of {len(lengths)} rows are longer than {limit or 'any limit'}; of {cut} a trainer that "
         f"cuts would cut the answer; longest {longest}; most in {source or 'no source'} ({most:.0%})",
         bound=f"at most {MAX_DROPPED_SHARE:.0%} of a source" if drops else "0: `overlong: error`",
-        remedy="raise `max_tokens`, take a model with a longer context, shorten the rows"
-        + ("" if drops else "; or `overlong: drop`"),
+        remedy="raise `max_tokens`, take a model with a longer context, shorten the rows; "
+        + ("`overlong: drop_tools` where it is tools that make them long" if drops else "or `overlong: drop`"),
     )
 
 

@@ -16,13 +16,26 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tunewright.models.precision import cpu_has_bfloat16
+
 MOST_SCORES = 1 << 22
 """at a time; as float32 16 MiB"""
+MOST_KEYS = 512
+"""a row's, with the shared start before it; torch is as fast from there on"""
+WHOLE_TILES = 16
+"""torch's forward kernel takes twice as long and more for lengths that are no multiple of it"""
 
 
-def fits_causal_rows(query: Tensor, value: Tensor) -> bool:
-    """True where `causal_rows` is right and faster than torch: on a CPU in bfloat16, values as wide as queries."""
-    return query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[-1] == value.shape[-1]
+def fits_causal_rows(query: Tensor, value: Tensor, lengths: Sequence[int]) -> bool:
+    """True where `causal_rows` is right and faster than torch: on a CPU that multiplies bfloat16, for shorter rows.
+
+    Args:
+        query: `(…, D)`.
+        value: as wide as queries.
+        lengths: as for `causal_rows`.
+    """
+    right = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[-1] == value.shape[-1]
+    return right and lengths[0] + max(lengths[1:], default=0) <= MOST_KEYS and cpu_has_bfloat16()
 
 
 def causal_rows(q_HND: Tensor, k_KND: Tensor, v_KND: Tensor, lengths: Sequence[int], scale: float) -> Tensor:
@@ -53,6 +66,12 @@ class _Row(NamedTuple):
         """Return what it attends to, of (heads, N, D)."""
         return torch.cat([t[:, : self.start], t[:, self.own]], dim=1) if self.start else t[:, self.own]
 
+    def whole_tiles(self, t: Tensor) -> Tensor:
+        """Return what it attends to, of (heads, N, D), and behind it zeros, which no causal query sees."""
+        length = self.start + self.own.stop - self.own.start
+        zeros = t.new_zeros(len(t), -length % WHOLE_TILES, t.shape[2])
+        return torch.cat([t[:, : self.start], t[:, self.own], zeros], dim=1)
+
     def add_to(self, total: Tensor, part: Tensor) -> None:
         """Add gradients of its first keys to those of all, (heads, N, D)."""
         total[:, : self.start] += part[:, : self.start]
@@ -78,9 +97,10 @@ class _CausalRows(torch.autograd.Function):
         keys, values = (t.repeat_interleave(heads // len(t), dim=0) for t in (k, v))
         for row in _rows(lengths):
             # queries of the start are computed again, so that the kernel's own causal mask fits
-            out, log_sum = flash(*(row.keys(t)[None] for t in (q, keys, values)), 0.0, True, scale=scale)
-            out_NHD[row.own] = out[0, :, row.start :].transpose(0, 1)
-            log_sum_HN[:, row.own] = log_sum[0, :, row.start :]
+            out, log_sum = flash(*(row.whole_tiles(t)[None] for t in (q, keys, values)), 0.0, True, scale=scale)
+            end = row.start + row.own.stop - row.own.start
+            out_NHD[row.own] = out[0, :, row.start : end].transpose(0, 1)
+            log_sum_HN[:, row.own] = log_sum[0, :, row.start : end]
         ctx.save_for_backward(q, k, v, out_NHD, log_sum_HN)
         ctx.lengths, ctx.scale = lengths, scale
         return out_NHD

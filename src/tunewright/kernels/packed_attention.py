@@ -59,7 +59,7 @@ def packed_attention(
         raise ValueError("packed attention needs `packed_lengths`")
     if query.shape[0] != 1:
         raise ValueError(f"packed attention takes one long row, not a batch of {query.shape[0]}")
-    if query.requires_grad and fits_causal_rows(query, value):
+    if query.requires_grad and fits_causal_rows(query, value, packed_lengths):
         return causal_rows(query[0], key[0], value[0], packed_lengths, scaling)[None], None
     return rows_by_torch(query, key, value, packed_lengths, scaling), None
 

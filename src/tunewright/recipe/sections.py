@@ -149,8 +149,10 @@ class DataSection(StageSection):
     max_tokens: int | None = Field(
         default=None, ge=16, description="longest row, prompt and answer together; default: the model's context"
     )
-    overlong: Literal["error", "drop"] = Field(
-        default="error", description="what to do with longer rows: stop, or drop and count them. They are never cut"
+    overlong: Literal["error", "drop", "drop_tools"] = Field(
+        default="error",
+        description="what to do with longer rows: stop; or drop and count them; or take tools from them that they do "
+        "not call, and only train on them. What is said is never cut",
     )
     decontaminate: Decontaminate = Field(
         default=Decontaminate(), description="what train is compared with, and what happens to rows that give it away"

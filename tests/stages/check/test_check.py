@@ -145,6 +145,18 @@ def test_rows_that_are_too_long_fail_where_they_would_stop_the_run(checked_recip
     assert verdicts["rows_fit"].status is Status.FAILED and "40 of 40" in verdicts["rows_fit"].measured
 
 
+def test_rows_that_are_too_long_by_tools_they_do_not_call_fit_where_the_recipe_drops_those(checked_recipe):
+    tool = {"type": "function", "function": {"name": "spare", "description": "is called by nobody " * 30}}
+    file = checked_recipe.with_name("rows.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    write_jsonl(file, ({**row, "tools": [tool, tool]} for row in rows))
+    longest = "data.max_tokens=250"  # with both some 320
+    dropping = look(checked_recipe, longest, "data.overlong=drop")["rows_fit"]
+    assert dropping.status is Status.FAILED and "40 of 40" in dropping.measured
+    verdicts = look(checked_recipe, longest, "data.overlong=drop_tools")
+    assert verdicts["rows_fit"].status is Status.PASSED and "0 of 40" in verdicts["rows_fit"].measured
+
+
 def test_a_suite_of_another_task_and_answers_without_room_fail(checked_recipe):
     verdicts = look(checked_recipe, "before.suite=tool-calls", "after.suite=tool-calls")
     assert verdicts["references_are_right"].status is Status.FAILED

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunewright.artifacts.dataset import ChatRow
 from tunewright.artifacts.verdict import Verdict
+from tunewright.chat.fewer_tools import with_fewer_tools
 from tunewright.chat.folder import read_folder
 from tunewright.chat.labels import LabelAudit, audit
 from tunewright.chat.lint import lint_template
@@ -35,10 +36,11 @@ AUDITED = 200  # rows a source whose every token is held against its messages
 
 @dataclass(frozen=True)
 class Limits:
-    """How long rows may be: tokens or None, and whether longer ones are dropped."""
+    """How long rows may be: tokens or None, whether longer ones are dropped, and whether tools are before that."""
 
     tokens: int | None = None
     drops: bool = False
+    drops_tools: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def judge_rows(
     found = read_folder(folder)
     renderer = Renderer(found)
     limits = limits or Limits(renderer.context_length)
-    seen = [_Seen(row, _rendered(renderer, row)) for row in rows]
+    seen = [_as_trained(renderer, row, limits) for row in rows]
     audits = _audits(renderer, seen)
     in_text = lint_rows(rows, found, lint_template(found))
     measured["labels"] = _table(seen, audits, limits, renderer)
@@ -82,6 +84,15 @@ def judge_rows(
         answers_are_whole([_answer(one) for one in seen]),
         judge_soundness(rows),
     ]
+
+
+def _as_trained(renderer: Renderer, row: ChatRow, limits: Limits) -> _Seen:
+    """Return a row as the stage `data` will keep it."""
+    rendered = _rendered(renderer, row)
+    if limits.drops_tools and limits.tokens is not None and len(rendered.token_ids) > limits.tokens:
+        shorter = with_fewer_tools(row, limits.tokens, renderer)
+        return _Seen(row, rendered) if shorter is None else _Seen(shorter, _rendered(renderer, shorter))
+    return _Seen(row, rendered)
 
 
 def _rendered(renderer: Renderer, row: ChatRow) -> Rendered:

@@ -207,4 +207,4 @@ def _limits(data: DataSection, folder: Path) -> Limits:
     """Return how long the rows of a `data` stage may be."""
     context = Renderer.from_folder(folder).context_length
     limits = [limit for limit in (data.max_tokens, context) if limit is not None]
-    return Limits(min(limits, default=None), data.overlong == "drop")
+    return Limits(min(limits, default=None), data.overlong != "error", data.overlong == "drop_tools")

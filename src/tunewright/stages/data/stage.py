@@ -17,6 +17,7 @@ from typing import Any
 from tunewright.artifacts.context import RunContext
 from tunewright.artifacts.dataset import ChatRow, Dataset, Rows, SourceCount
 from tunewright.artifacts.files import make_folder, write_json, write_jsonl
+from tunewright.chat.fewer_tools import with_fewer_tools
 from tunewright.chat.render import Renderer
 from tunewright.chat.show import marked_rows
 from tunewright.errors import DataError, ModelError
@@ -29,7 +30,7 @@ from tunewright.stages.data.filtering import as_json, read_filtered
 from tunewright.stages.data.measure import MeasuredRow, measure, token_stats
 from tunewright.stages.data.split import held_out_groups
 
-CODE_VERSION = 6
+CODE_VERSION = 7
 FILTERS = "filters.json"
 OVERLONG = "longer than max_tokens"
 NUM_SAMPLES = 3
@@ -44,7 +45,8 @@ def data(
 ) -> Dataset:
     """Make train and test rows from the sources of `section`.
 
-    Rows keep the order of their sources. A row is never cut: it fits, or it is dropped and counted, or the stage stops.
+    Rows keep the order of their sources. A row is never cut: it fits, or it is dropped and counted, or loses tools that
+    it does not call and is only trained on, or the stage stops.
 
     Args:
         section: the recipe's `data:` block.
@@ -62,14 +64,20 @@ def data(
     renderer = Renderer.from_folder(tokenizer_folder(_model(section)))
     sets = EvaluationSets(section, held_out or {}, trained_on or {})
     read = read_filtered(section, make_folder(out))
-    fitting, overlong = _fit(_measured(read.rows, renderer), _limit(section, renderer), section.overlong)
+    measured, limit = _measured(read.rows, renderer), _limit(section, renderer)
+    fitting, long = _fit(measured, limit, section.overlong)
     test_groups = held_out_groups([item.row.group for item in fitting], section.split.test, section.seed or 0)
     train = [item for item in fitting if item.row.group not in test_groups]
     test = [item for item in fitting if item.row.group in test_groups]
+    shortened = list[MeasuredRow]()
+    if section.overlong == "drop_tools" and limit is not None:
+        shortened, long = _shortened(long, limit, renderer, test_groups)
+        place = {item.row.id: at for at, item in enumerate(measured)}
+        train = sorted([*train, *shortened], key=lambda item: place[item.row.id])
+    overlong = [(item.row.source, OVERLONG) for item in long]
     found = compare_with_evaluation([item.row for item in train], [item.row for item in test], sets)
     train, given_away = _without(train, found.removed)
-    kept = [item for item in fitting if item.row.id not in found.removed]
-    counts = _counts(kept, [*read.dropped, *overlong, *given_away])
+    counts = _counts([*train, *test], [*read.dropped, *overlong, *given_away], {item.row.id for item in shortened})
     _write(out, train, test, renderer)
     _judge(run, train, test, counts, renderer)
     run.judge(found.verdict(out))
@@ -109,16 +117,31 @@ def _limit(section: DataSection, renderer: Renderer) -> int | None:
     return min(limits, default=None)
 
 
-def _fit(
-    rows: Sequence[MeasuredRow], limit: int | None, overlong: str
-) -> tuple[list[MeasuredRow], list[tuple[str, str]]]:
-    """Return the rows that fit, and (source, reason) of each that does not."""
+def _fit(rows: Sequence[MeasuredRow], limit: int | None, overlong: str) -> tuple[list[MeasuredRow], list[MeasuredRow]]:
+    """Return the rows that fit, and those that do not."""
     if limit is None:
         return list(rows), []
     long = [item for item in rows if item.num_tokens > limit]
     if long and overlong == "error":
         raise _overlong_error(long, limit)
-    return [item for item in rows if item.num_tokens <= limit], [(item.row.source, OVERLONG) for item in long]
+    return [item for item in rows if item.num_tokens <= limit], long
+
+
+def _shortened(
+    long: Sequence[MeasuredRow], limit: int, renderer: Renderer, held_out: Collection[str]
+) -> tuple[list[MeasuredRow], list[MeasuredRow]]:
+    """Return the rows that fit with fewer tools, to train on, and those that are too long even so.
+
+    Nothing is evaluated with fewer tools than it had: rows of a group that is held out stay too long.
+    """
+    shortened, left = list[MeasuredRow](), list[MeasuredRow]()
+    for item in long:
+        shorter = None if item.row.group in held_out else with_fewer_tools(item.row, limit, renderer)
+        if shorter is None:
+            left.append(item)
+        else:
+            shortened.append(measure(shorter, renderer))
+    return shortened, left
 
 
 def _overlong_error(long: Sequence[MeasuredRow], limit: int) -> DataError:
@@ -128,7 +151,8 @@ def _overlong_error(long: Sequence[MeasuredRow], limit: int) -> DataError:
         f"{longest.num_tokens:,} tokens{others}",
         where=f"{longest.row.source} row {longest.row.id}",
         expected=f"at most {limit:,} tokens (`max_tokens`, or the model's context)",
-        fix="`overlong: drop` leaves such rows out and counts them; they are never cut",
+        fix="`overlong: drop` leaves such rows out and counts them; they are never cut"
+        + ("; `drop_tools` takes tools that they do not call" if longest.row.tools else ""),
     )
 
 
@@ -138,12 +162,21 @@ def _without(rows: Sequence[MeasuredRow], ids: Collection[str]) -> tuple[list[Me
     return left, [(item.row.source, GIVEN_AWAY) for item in rows if item.row.id in ids]
 
 
-def _counts(rows: Sequence[MeasuredRow], dropped: Sequence[tuple[str, str]]) -> list[SourceCount]:
+def _counts(
+    rows: Sequence[MeasuredRow], dropped: Sequence[tuple[str, str]], shortened: Collection[str]
+) -> list[SourceCount]:
     kept = Counter(item.row.source for item in rows)
+    fewer = Counter(item.row.source for item in rows if item.row.id in shortened)
     names = dict.fromkeys([*kept, *(name for name, _ in dropped)])
     reasons = {name: Counter(reason for other, reason in dropped if other == name) for name in names}
     return [
-        SourceCount(source=name, read=kept[name] + why.total(), kept=kept[name], dropped=dict(why))
+        SourceCount(
+            source=name,
+            read=kept[name] + why.total(),
+            kept=kept[name],
+            dropped=dict(why),
+            shortened=fewer[name],
+        )
         for name, why in reasons.items()
     ]
 

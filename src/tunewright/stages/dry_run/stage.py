@@ -32,7 +32,7 @@ from tunewright.progress import task
 if TYPE_CHECKING:
     from tunewright.recipe.sections import DryRunSection
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 GRADED_TOGETHER = 32
 

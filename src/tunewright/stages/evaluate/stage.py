@@ -39,7 +39,7 @@ from tunewright.suites.tool_calls import reading_calls
 
 __all__ = ["CODE_VERSION", "evaluate", "pick_shots"]
 
-CODE_VERSION = 7
+CODE_VERSION = 8
 
 
 def evaluate(

@@ -43,7 +43,7 @@ from tunewright.stages.sft.batches import num_steps, plan_order
 from tunewright.stages.sft.held_out import hold_out
 from tunewright.stages.sft.size import memory_verdict
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 IGNORED = -100  # the label that every loss of the field skips
 ENDS_SHARE = 0.1
 

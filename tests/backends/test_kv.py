@@ -1,0 +1,37 @@
+"""Attention over keys and values that are held for many rows."""
+
+import pytest
+import torch
+
+from tunewright.backends.kv import WHOLE_TILES, grouped_attention
+
+HEADS, KEY_HEADS, SIZE, SCALE = 6, 2, 16, 0.3
+
+
+def plainly(query, key, value, mask):
+    """softmax(q k') v, by its formula."""
+    key, value = (t.repeat_interleave(HEADS // KEY_HEADS, dim=1) for t in (key, value))
+    scores = (query @ key.mT * SCALE).masked_fill(~mask, -torch.inf)
+    return (scores.softmax(-1) @ value).transpose(1, 2)
+
+
+@pytest.mark.parametrize("start", [0, 5])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("length", [WHOLE_TILES - 5, WHOLE_TILES, 2 * WHOLE_TILES + 1])
+def test_prompts_of_every_length_are_read_as_the_formula_reads_them(length, masked, start):
+    torch.manual_seed(length)
+    query = torch.randn(3, HEADS, length, SIZE)
+    key, value = (torch.randn(3, KEY_HEADS, length, SIZE) for _ in range(2))
+    held = [tuple(torch.randn(1, KEY_HEADS, start, SIZE) for _ in range(2))] if start else None
+    mask = torch.ones(length, length, dtype=torch.bool).tril().expand(3, 1, -1, -1).clone()
+    if masked:
+        mask[1, :, 4:, :4] = False  # four places of padding
+    layer = torch.nn.Module()
+    layer.layer_idx = 0
+    found, _ = grouped_attention(layer, query, key, value, mask if masked else None, SCALE, held)
+    if held:
+        key, value = (
+            torch.cat([one.expand(3, -1, -1, -1), own], 2) for one, own in zip(held[0], (key, value), strict=True)
+        )
+        mask = torch.cat([mask.new_ones(3, 1, length, start), mask], -1)
+    torch.testing.assert_close(found, plainly(query, key, value, mask), rtol=1e-5, atol=1e-5)
