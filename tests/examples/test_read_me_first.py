@@ -37,7 +37,12 @@ def piped(recipe, tmp_path_factory):
 
 
 @pytest.mark.real_model
-def test_the_flat_script_gives_the_adapter_and_the_scores_of_the_pipeline(piped, short_model, warm_python, tmp_path):
+def test_three_ways_give_the_same_adapter_and_the_same_scores(recipe, piped, short_model, warm_python, tmp_path):
+    the_flat_script(piped, short_model, warm_python, tmp_path)
+    stage_functions_called_by_hand(recipe, piped, tmp_path)
+
+
+def the_flat_script(piped, short_model, warm_python, tmp_path):
     options = {"--steps": STEPS, "--limit": LIMIT, "--model": short_model, "--output": tmp_path}
     words = (word for pair in options.items() for word in pair)
     done = warm_python.run("examples/read_me_first.py", *words, cwd=ROOT, env={**os.environ, "CI": "1"})
@@ -51,8 +56,7 @@ def test_the_flat_script_gives_the_adapter_and_the_scores_of_the_pipeline(piped,
         assert mine["p_value"] == pytest.approx(test.p_value)
 
 
-@pytest.mark.real_model
-def test_stage_functions_called_by_hand_give_the_scores_of_the_pipeline(recipe, piped, tmp_path):
+def stage_functions_called_by_hand(recipe, piped, tmp_path):
     sections = {section.id: section for _, section in recipe.stages}
     run = RunContext(quiet=True)
     rows = data(section=sections["data"], out=folder(tmp_path, "data"), run=run)

@@ -126,9 +126,10 @@ def test_rows_that_are_too_long_are_dropped_and_counted_when_asked(smollm2_folde
 
 
 def test_rows_that_fit_with_fewer_tools_are_trained_on_and_what_is_evaluated_stays_as_it_was(smollm2_folder, tmp_path):
+    multiple = BfclSource(type="bfcl", categories=("multiple",))
     sides = [
         data(
-            section(smollm2_folder, BfclSource(type="bfcl"), test=150, max_tokens=256, overlong=overlong),
+            section(smollm2_folder, multiple, test=20, max_tokens=384, overlong=overlong),
             tmp_path / overlong,
             RunContext(quiet=True),
         )
@@ -142,12 +143,12 @@ def test_rows_that_fit_with_fewer_tools_are_trained_on_and_what_is_evaluated_sta
     assert len(more) == shortened.sources[0].shortened > 20
     assert all(row.meta["tools_dropped"] >= 1 and len(row.tools) >= 1 for row in more)
     assert not {row.group for row in more} & {row.group for row in shortened.part("test")}
-    read = (row for row in read_source(BfclSource(type="bfcl")) if isinstance(row, ChatRow))
+    read = (row for row in read_source(multiple) if isinstance(row, ChatRow))
     place = {row.id: at for at, row in enumerate(read)}
     assert list(after) == sorted(after, key=place.__getitem__)
     count = shortened.sources[0]
     assert count.read == count.kept + sum(count.dropped.values()) and count.kept == len(after) + shortened.test_rows
-    assert shortened.train_tokens.longest <= 256
+    assert shortened.train_tokens.longest <= 384
 
 
 def test_a_row_longer_than_the_models_context_does_not_fit_either(smollm2_folder, tmp_path):

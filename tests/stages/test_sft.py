@@ -444,3 +444,17 @@ def test_a_disk_that_is_full_when_the_adapter_is_put_in_place_is_told(toy_model,
 def test_another_error_in_training_is_no_full_disk(tmp_path):
     with pytest.raises(RuntimeError, match="out of memory"), writing_weights(tmp_path):
         raise RuntimeError("CUDA out of memory")
+
+
+def test_few_tokens_compile_no_row_functions_and_their_number_is_told_from_the_first_rows(toy_model, rows, tmp_path):
+    from datasets import Dataset
+
+    from tunewright.stages.sft.trainer import num_logits
+
+    trainer = trainer_for(toy_model, rows, tmp_path, {"type": "none"}, steps=1)
+    counted = sum(label != -100 for row in trainer.train_dataset["labels"] for label in row)
+    assert num_logits(trainer.train_dataset, trainer.model) == counted * trainer.model.config.vocab_size
+    assert trainer._row_kernels == "eager"
+    many = Dataset.from_list([{"labels": [-100, 1, 2]}] * 1500)
+    assert num_logits(many, trainer.model) == 3000 * trainer.model.config.vocab_size
+    assert num_logits(Dataset.from_list([{"input_ids": [1]}]), trainer.model) == math.inf

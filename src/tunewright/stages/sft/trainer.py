@@ -23,6 +23,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from tunewright.errors import EnvironmentProblem, ModelError
+from tunewright.kernels.backends import Backend
 from tunewright.kernels.linear_ce import fused_linear_ce
 from tunewright.kernels.lora_linear import LoraLinear
 from tunewright.kernels.packed_attention import use_packed_attention
@@ -35,10 +36,15 @@ from tunewright.recipe.explain import nearest
 from tunewright.recipe.sections import EntropyConfig, SftSection
 from tunewright.stages.sft.collate import PackedCollator
 from tunewright.stages.sft.head import find_output_head, head_weights
+from tunewright.stages.sft.packing import IGNORED
 from tunewright.stages.sft.trackers import require_trackers
 
 ADAM_BETA2 = 0.99  # short runs: 0.999 would average the squared gradient over more steps than there are
 KEPT_CHECKPOINTS = 2  # the one before the last stays until the last is whole
+MIN_COMPILED_LOGITS = (
+    10**10
+)  # compiling row functions takes ten seconds on a CPU, and saves 1.5 ns a logit (docs/log.md)
+SAMPLED_ROWS = 1000
 
 
 class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
@@ -78,6 +84,9 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
                 fix="CUDA_VISIBLE_DEVICES=0 tw run ...",
             )
         collator = PackedCollator() if packed else None
+        rows = kwargs.get("train_dataset")
+        small = rows is not None and model.device.type == "cpu" and num_logits(rows, model) < MIN_COMPILED_LOGITS
+        self._row_kernels: Backend = "eager" if small else "auto"
         super().__init__(model=model, args=args, data_collator=collator, **kwargs)
         self.model.create_or_update_model_card = lambda folder: None  # PEFT's: see `create_model_card`
 
@@ -170,6 +179,7 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             denom=num_items,
             softcap=self._output_head.softcap,
             logit_scale=self._output_head.logit_scale,
+            backend=self._row_kernels,
             deterministic=self.args.full_determinism,
         )
         self.meter.add(out.stats, out.weight)
@@ -241,6 +251,18 @@ class _NllKeeper(EntropyMeter):
         """Keep the tokens of `stats` whose label is not ignored."""
         nll = stats.nll.flatten().double().cpu()
         self.found.append(nll if stats.valid is None else nll[stats.valid.flatten().cpu()])
+
+
+def num_logits(rows: Dataset, model: Any) -> float:
+    """Return how many logits training on `rows`, once, takes: trained tokens x V; told from the first rows if many.
+
+    It depends on the rows alone, so that a training that was stopped goes on with the same functions.
+    """
+    if "labels" not in rows.column_names:
+        return float("inf")
+    labels = rows[:SAMPLED_ROWS]["labels"]
+    trained = sum(label != IGNORED for row in labels for label in row)
+    return float(trained * len(rows) / max(1, len(labels)) * model.config.get_text_config().vocab_size)
 
 
 def needs_of(weighting: EntropyConfig) -> Literal["packed", "fused"] | None:
