@@ -3,8 +3,9 @@
     python -m benchmarks.kills recipes/tour.yaml --set sft.steps=8 --set before.limit=8
 
 The recipe runs once undisturbed. Then it runs in another folder, and SIGKILL ends it and its children `--kills` times,
-at random moments spread over the time that the first run took; each time the same command goes on. At the end the
-scores of every evaluation and the hash of every adapter must be equal, bit for bit.
+at random moments; each time the same command goes on. An attempt lives for up to twice its share of the undisturbed
+time, or twice the time of `data` or `check`, which begin anew each time: so the kills come to the last stages too. At
+the end the scores of every evaluation and the hash of every adapter must be equal, bit for bit.
 """
 
 import argparse
@@ -18,6 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+START_UP = 10  # seconds of an attempt before its first stage
 
 
 def main() -> int:
@@ -34,9 +37,9 @@ def main() -> int:
         seconds = whole_run(command, Path(undisturbed))
         print(f"undisturbed: {seconds:.0f} s")
         rng = random.Random(options.seed)
+        most = START_UP + 2 * max(seconds / options.kills, longest_anew(Path(undisturbed)))
         for kill in range(options.kills):
-            # an attempt starts anew, so each gets its start-up and, on average, a share of the work
-            stage = killed_run(command, Path(disturbed), rng.uniform(2, 10 + 2 * seconds / options.kills))
+            stage = killed_run(command, Path(disturbed), rng.uniform(2, most))
             print(f"kill {kill + 1}: {stage}", flush=True)
         whole_run(command, Path(disturbed))
         found, expected = results(Path(disturbed)), results(Path(undisturbed))
@@ -73,6 +76,13 @@ def killed_run(command: list[str], folder: Path, seconds: float) -> str:
             process.wait()
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return f"after {seconds:.1f} s, at: {said[-1].strip() if said else 'start-up'}"
+
+
+def longest_anew(folder: Path) -> float:
+    """Return the seconds of the longest stage that begins anew where it was killed."""
+    (state,) = folder.glob("runs/*/1/run.json")
+    stages = json.loads(state.read_text())["stages"]
+    return max(stage["seconds"] or 0.0 for stage in stages if stage["kind"] in ("data", "check"))
 
 
 def results(folder: Path) -> dict[str, object]:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tunewright.backends.kv import WHOLE_TILES, grouped_attention
+from tunewright.backends.kv import grouped_attention
+from tunewright.kernels.causal_rows import WHOLE_TILES
 
 HEADS, KEY_HEADS, SIZE, SCALE = 6, 2, 16, 0.3
 
@@ -16,7 +17,7 @@ def plainly(query, key, value, mask):
 
 
 @pytest.mark.parametrize("start", [0, 5])
-@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("masked", ["each row its own", "all alike", None])
 @pytest.mark.parametrize("length", [WHOLE_TILES - 5, WHOLE_TILES, 2 * WHOLE_TILES + 1])
 def test_prompts_of_every_length_are_read_as_the_formula_reads_them(length, masked, start):
     torch.manual_seed(length)
@@ -25,10 +26,11 @@ def test_prompts_of_every_length_are_read_as_the_formula_reads_them(length, mask
     held = [tuple(torch.randn(1, KEY_HEADS, start, SIZE) for _ in range(2))] if start else None
     mask = torch.ones(length, length, dtype=torch.bool).tril().expand(3, 1, -1, -1).clone()
     if masked:
-        mask[1, :, 4:, :4] = False  # four places of padding
+        mask[1 if masked == "each row its own" else slice(None), :, 4:, :4] = False  # four places of padding
+    given = {"each row its own": mask, "all alike": mask[:1], None: None}[masked]
     layer = torch.nn.Module()
     layer.layer_idx = 0
-    found, _ = grouped_attention(layer, query, key, value, mask if masked else None, SCALE, held)
+    found, _ = grouped_attention(layer, query, key, value, given, SCALE, held)
     if held:
         key, value = (
             torch.cat([one.expand(3, -1, -1, -1), own], 2) for one, own in zip(held[0], (key, value), strict=True)

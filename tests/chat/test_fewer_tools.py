@@ -58,3 +58,26 @@ def test_where_none_is_called_the_first_stays(renderer):
 def test_a_row_without_tools_has_none_to_lose(renderer):
     row = ChatRow(id="r", messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
     assert with_fewer_tools(row, 1, renderer) is None
+
+
+def test_tools_without_a_wrapper_are_read_too(renderer):
+    row = row_of(call("b"), "a", "b", "c")
+    bare = row.model_copy(update={"tools": [tool["function"] for tool in row.tools]})
+    shorter = with_fewer_tools(bare, tokens(row, renderer) - 1, renderer)
+    assert [tool["name"] for tool in shorter.tools] == ["a", "b"]
+
+
+def test_a_tool_whose_call_is_text_stays(renderer):
+    row = row_of(
+        {"role": "assistant", "content": '<tool_call>{"name": "c", "arguments": {}}</tool_call>'}, "a", "b", "c"
+    )
+    shorter = with_fewer_tools(row, tokens(row, renderer) - 1, renderer)
+    assert names(shorter) == ["a", "c"]
+
+
+def test_of_many_tools_as_few_go_as_must(renderer):
+    row = row_of(call("t0"), *(f"t{n}" for n in range(40)))
+    for kept in (39, 20, 2, 1):
+        limit = tokens(row.model_copy(update={"tools": row.tools[:kept]}), renderer)
+        assert len(with_fewer_tools(row, limit, renderer).tools) == kept
+    assert with_fewer_tools(row, limit - 1, renderer) is None

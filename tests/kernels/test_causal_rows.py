@@ -45,7 +45,7 @@ def errors(found, true):
 
 @pytest.mark.parametrize("most_scores", [1 << 22, 150])  # whole rows; a few queries at a time
 @pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("lengths", [[0, 7, 1, 12], [5, 7, 1, 12], [4, 9]])
+@pytest.mark.parametrize("lengths", [[0, 7, 1, 12], [5, 7, 1, 12], [4, 9], [21, 32, 17]])
 def test_output_and_gradients_are_those_of_float64(lengths, groups, most_scores, monkeypatch):
     monkeypatch.setattr(module, "MOST_SCORES", most_scores)
     true = computed(by_torch, inputs(lengths, groups, torch.float64), lengths)

@@ -252,7 +252,13 @@ class SampleRun:
             train_groups=412,
             test_groups=40,
             sources=[
-                SourceCount(source="bfcl/simple_python", read=400, kept=398, dropped={"longer than 2,048 tokens": 2}),
+                SourceCount(
+                    source="bfcl/simple_python",
+                    read=400,
+                    kept=398,
+                    shortened=31,
+                    dropped={"longer than 2,048 tokens": 2},
+                ),
                 SourceCount(source="bfcl/multiple", read=458, kept=452, dropped={"no acceptable call": 5, "twice": 1}),
             ],
             train_tokens=TokenStats(

@@ -148,6 +148,12 @@ def test_gates_tell_what_was_measured_the_bound_and_the_remedy(run):
     assert all(text in said for text in ("gradient_clipped", "31% of the steps", "under 25%", "lower learning_rate"))
 
 
+def test_rows_by_source_tell_what_was_kept_shortened_and_dropped(run):
+    rows = [" ".join(row.split()) for row in Page(page_of(run)).rows]
+    assert "bfcl/simple_python 400 398 (31 with fewer tools) 2 longer than 2,048 tokens" in rows
+    assert "bfcl/multiple 458 452 5 no acceptable call, 1 twice" in rows
+
+
 def test_provenance_tells_how_to_do_it_again(run):
     said = Page(page_of(run)).said
     assert "git checkout 4f6c2a91d0be7735a1c9e8b2f4405d6e7a8b9c0d tw run recipes/tour.yaml" in said

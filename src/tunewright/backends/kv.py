@@ -21,9 +21,10 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from tunewright.kernels.causal_rows import WHOLE_TILES
+
 ATTENTION = "tunewright_grouped"
 KeyValue = tuple[Tensor, Tensor]
-WHOLE_TILES = 16  # numbers of keys for which torch reads on a CPU as fast as it can (`benchmarks/bfloat16_cpu.py`)
 ROOM_TOKENS = 128  # a growing copy costs a whole step; answers are seldom longer than this
 
 

@@ -131,7 +131,7 @@ def labels_are_the_answers(audits: Sequence[LabelAudit]) -> Verdict:
     )
 
 
-def rows_fit(lengths: Sequence[RowLength], limit: int | None, *, drops: bool) -> Verdict:
+def rows_fit(lengths: Sequence[RowLength], limit: int | None, *, drops: bool, drops_tools: bool = False) -> Verdict:
     """FAILED if a row is longer than `limit` and the recipe says stop; or if a source loses more than half of its rows.
 
     A trainer that cuts would lose the ends of answers; here rows are never cut, but dropped they are lost too.
@@ -140,6 +140,7 @@ def rows_fit(lengths: Sequence[RowLength], limit: int | None, *, drops: bool) ->
         lengths: of all rows that were looked at.
         limit: tokens, `max_tokens` or the model's context; None for none.
         drops: True where the recipe drops longer rows, False where it stops at them.
+        drops_tools: True where it takes tools from them before.
     """
     long = [one for one in lengths if limit is not None and one.tokens > limit]
     cut = sum(one.prompt_tokens < (limit or 0) for one in long)
@@ -152,8 +153,9 @@ def rows_fit(lengths: Sequence[RowLength], limit: int | None, *, drops: bool) ->
         measured=f"{len(long)} of {len(lengths)} rows are longer than {limit or 'any limit'}; of {cut} a trainer that "
         f"cuts would cut the answer; longest {longest}; most in {source or 'no source'} ({most:.0%})",
         bound=f"at most {MAX_DROPPED_SHARE:.0%} of a source" if drops else "0: `overlong: error`",
-        remedy="raise `max_tokens`, take a model with a longer context, shorten the rows; "
-        + ("`overlong: drop_tools` where it is tools that make them long" if drops else "or `overlong: drop`"),
+        remedy="raise `max_tokens`, take a model with a longer context, shorten the rows"
+        + ("" if drops else "; or `overlong: drop`")
+        + ("" if drops_tools else "; `overlong: drop_tools` where tools make them long"),
     )
 
 

@@ -21,7 +21,7 @@ from tunewright.models.precision import cpu_has_bfloat16
 MOST_SCORES = 1 << 22
 """at a time; as float32 16 MiB"""
 MOST_KEYS = 512
-"""a row's, with the shared start before it; torch is as fast from there on"""
+"""a row's, with the shared start before it; torch is as fast there, and faster beyond"""
 WHOLE_TILES = 16
 """torch's forward kernel takes twice as long and more for lengths that are no multiple of it"""
 

@@ -80,14 +80,14 @@ def judge_rows(
         every_row_trains({one.row.id: sum(one.rendered.trained) for one in seen}),
         answers_end_with_end_of_turn(last, renderer.stop_token_ids),
         labels_are_the_answers(audits),
-        rows_fit([_length(one) for one in seen], limits.tokens, drops=limits.drops),
+        rows_fit([_length(one) for one in seen], limits.tokens, drops=limits.drops, drops_tools=limits.drops_tools),
         answers_are_whole([_answer(one) for one in seen]),
         judge_soundness(rows),
     ]
 
 
 def _as_trained(renderer: Renderer, row: ChatRow, limits: Limits) -> _Seen:
-    """Return a row as the stage `data` will keep it."""
+    """Return a row as it is trained on; that the stage `data` holds none out with fewer tools is not seen here."""
     rendered = _rendered(renderer, row)
     if limits.drops_tools and limits.tokens is not None and len(rendered.token_ids) > limits.tokens:
         shorter = with_fewer_tools(row, limits.tokens, renderer)

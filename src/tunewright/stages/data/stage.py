@@ -66,18 +66,19 @@ def data(
     read = read_filtered(section, make_folder(out))
     measured, limit = _measured(read.rows, renderer), _limit(section, renderer)
     fitting, long = _fit(measured, limit, section.overlong)
-    test_groups = held_out_groups([item.row.group for item in fitting], section.split.test, section.seed or 0)
+    place = {item.row.id: at for at, item in enumerate(measured)}
+    test_groups = _held_out(fitting, section, len(long))
     train = [item for item in fitting if item.row.group not in test_groups]
     test = [item for item in fitting if item.row.group in test_groups]
     shortened = list[MeasuredRow]()
     if section.overlong == "drop_tools" and limit is not None:
         shortened, long = _shortened(long, limit, renderer, test_groups)
-        place = {item.row.id: at for at, item in enumerate(measured)}
         train = sorted([*train, *shortened], key=lambda item: place[item.row.id])
     overlong = [(item.row.source, OVERLONG) for item in long]
     found = compare_with_evaluation([item.row for item in train], [item.row for item in test], sets)
     train, given_away = _without(train, found.removed)
-    counts = _counts([*train, *test], [*read.dropped, *overlong, *given_away], {item.row.id for item in shortened})
+    kept = sorted([*train, *test], key=lambda item: place[item.row.id])
+    counts = _counts(kept, [*read.dropped, *overlong, *given_away], {item.row.id for item in shortened})
     _write(out, train, test, renderer)
     _judge(run, train, test, counts, renderer)
     run.judge(found.verdict(out))
@@ -127,12 +128,23 @@ def _fit(rows: Sequence[MeasuredRow], limit: int | None, overlong: str) -> tuple
     return [item for item in rows if item.num_tokens <= limit], long
 
 
+def _held_out(fitting: Sequence[MeasuredRow], section: DataSection, num_long: int) -> set[str]:
+    """Return the groups to hold out, of rows that fit as they are."""
+    try:
+        return held_out_groups([item.row.group for item in fitting], section.split.test, section.seed or 0)
+    except DataError as error:
+        if not num_long:
+            raise
+        longer = f"{error.seen}; {num_long} more are longer than `max_tokens`, or the context, and are not held out"
+        raise DataError(longer, where=error.where, expected=error.expected, fix=error.fix) from None
+
+
 def _shortened(
     long: Sequence[MeasuredRow], limit: int, renderer: Renderer, held_out: Collection[str]
 ) -> tuple[list[MeasuredRow], list[MeasuredRow]]:
     """Return the rows that fit with fewer tools, to train on, and those that are too long even so.
 
-    Nothing is evaluated with fewer tools than it had: rows of a group that is held out stay too long.
+    Nothing is held out with fewer tools than it had: rows of a group that is held out stay too long.
     """
     shortened, left = list[MeasuredRow](), list[MeasuredRow]()
     for item in long:

@@ -27,7 +27,7 @@ from tunewright.stages.probe import measure
 from tunewright.stages.probe.measure import Answer
 from tunewright.stages.probe.subject import Subject, load_subject
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 def probe(section: ProbeSection, out: Path, run: RunContext, trained: Trained | Adapter | None = None) -> Probed:

@@ -85,7 +85,7 @@ class EntropySFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is untyped
             )
         collator = PackedCollator() if packed else None
         rows = kwargs.get("train_dataset")
-        small = rows is not None and model.device.type == "cpu" and num_logits(rows, model) < MIN_COMPILED_LOGITS
+        small = rows is not None and args.device.type == "cpu" and num_logits(rows, model) < MIN_COMPILED_LOGITS
         self._row_kernels: Backend = "eager" if small else "auto"
         super().__init__(model=model, args=args, data_collator=collator, **kwargs)
         self.model.create_or_update_model_card = lambda folder: None  # PEFT's: see `create_model_card`

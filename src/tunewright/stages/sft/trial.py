@@ -147,7 +147,7 @@ def choose_steps(
     rows = max(1, sum(count <= most_tokens for count in tokens))
     passes = min(section.gradient_accumulation, max(1, most_tokens // tokens[rows - 1]))
     part = section.model_copy(update={"batch_size": rows, "gradient_accumulation": passes})
-    like_it = whole[max(0, len(whole) // 2 - 1)]  # as many trained words: what these compile, the typical one finds
+    like_it = whole[max(0, len(whole) // 2 - 1)]  # as many trained words
     return Steps([like_it[:rows], typical[:rows]], part)
 
 
