@@ -82,7 +82,7 @@ def longest_anew(folder: Path) -> float:
     """Return the seconds of the longest stage that begins anew where it was killed."""
     (state,) = folder.glob("runs/*/1/run.json")
     stages = json.loads(state.read_text())["stages"]
-    return max(stage["seconds"] or 0.0 for stage in stages if stage["kind"] in ("data", "check"))
+    return max((stage["seconds"] or 0.0 for stage in stages if stage["kind"] in ("data", "check")), default=0.0)
 
 
 def results(folder: Path) -> dict[str, object]:

@@ -17,7 +17,8 @@ from tunewright.recipe.sections import EntropyConfig, SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
 from tunewright.stages.sft.collate import PackedCollator
 from tunewright.stages.sft.head import find_output_head
-from tunewright.stages.sft.stage import IGNORED, plan_training, sft
+from tunewright.stages.sft.packing import IGNORED
+from tunewright.stages.sft.stage import plan_training, sft
 from tunewright.stages.sft.trial import read
 
 

@@ -66,18 +66,18 @@ def data(
     read = read_filtered(section, make_folder(out))
     measured, limit = _measured(read.rows, renderer), _limit(section, renderer)
     fitting, long = _fit(measured, limit, section.overlong)
-    place = {item.row.id: at for at, item in enumerate(measured)}
     test_groups = _held_out(fitting, section, len(long))
-    train = [item for item in fitting if item.row.group not in test_groups]
-    test = [item for item in fitting if item.row.group in test_groups]
     shortened = list[MeasuredRow]()
     if section.overlong == "drop_tools" and limit is not None:
         shortened, long = _shortened(long, limit, renderer, test_groups)
-        train = sorted([*train, *shortened], key=lambda item: place[item.row.id])
+    place = {item.row.id: at for at, item in enumerate(measured)}
+    rows = sorted([*fitting, *shortened], key=lambda item: place[item.row.id])
+    train = [item for item in rows if item.row.group not in test_groups]
+    test = [item for item in rows if item.row.group in test_groups]
     overlong = [(item.row.source, OVERLONG) for item in long]
     found = compare_with_evaluation([item.row for item in train], [item.row for item in test], sets)
     train, given_away = _without(train, found.removed)
-    kept = sorted([*train, *test], key=lambda item: place[item.row.id])
+    kept = [item for item in rows if item.row.id not in found.removed]
     counts = _counts(kept, [*read.dropped, *overlong, *given_away], {item.row.id for item in shortened})
     _write(out, train, test, renderer)
     _judge(run, train, test, counts, renderer)

@@ -41,10 +41,10 @@ from tunewright.progress import task
 from tunewright.recipe.sections import SftSection
 from tunewright.stages.sft.batches import num_steps, plan_order
 from tunewright.stages.sft.held_out import hold_out
+from tunewright.stages.sft.packing import IGNORED
 from tunewright.stages.sft.size import memory_verdict
 
 CODE_VERSION = 5
-IGNORED = -100  # the label that every loss of the field skips
 ENDS_SHARE = 0.1
 
 

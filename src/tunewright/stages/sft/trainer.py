@@ -41,9 +41,7 @@ from tunewright.stages.sft.trackers import require_trackers
 
 ADAM_BETA2 = 0.99  # short runs: 0.999 would average the squared gradient over more steps than there are
 KEPT_CHECKPOINTS = 2  # the one before the last stays until the last is whole
-MIN_COMPILED_LOGITS = (
-    10**10
-)  # compiling row functions takes ten seconds on a CPU, and saves 1.5 ns a logit (docs/log.md)
+MIN_COMPILED_LOGITS = 10**10  # on a CPU compiling takes ten seconds, and saves 1.5 ns a logit (docs/log.md)
 SAMPLED_ROWS = 1000
 
 
